@@ -1,0 +1,8 @@
+//! The resource `AdvancedStatefulSet` (`apps.asts.dev/v1beta1`): types, names and schema.
+
+pub mod names;
+pub mod spec;
+pub mod status;
+
+pub use spec::{AdvancedStatefulSet, AdvancedStatefulSetSpec, RawObject};
+pub use status::{AdvancedStatefulSetStatus, Condition, Disruption};

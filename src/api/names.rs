@@ -1,0 +1,60 @@
+//! Every name, label, annotation, condition type and length limit, in one place.
+
+/// API group of the resource.
+pub const GROUP: &str = "apps.asts.dev";
+/// API version of the resource.
+pub const VERSION: &str = "v1beta1";
+/// `apiVersion` of the resource.
+pub const API_VERSION: &str = "apps.asts.dev/v1beta1";
+/// `kind` of the resource.
+pub const KIND: &str = "AdvancedStatefulSet";
+
+/// Pod label: the hash of the Pod's revision, and nothing else.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+/// Pod label: the Pod's name, shortened where it is no valid label value.
+pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+/// Pod label: the Pod's ordinal.
+pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+/// Pod label set by users: delete this Pod, within the budget and before others.
+pub const SPECIFIED_DELETE_LABEL: &str = "apps.asts.dev/specified-delete";
+/// ControllerRevision label: the hash of its data.
+pub const HASH_LABEL: &str = "controller.kubernetes.io/hash";
+/// Pod annotation: the bookkeeping of in-place updates, see `inplace::state`.
+pub const IN_PLACE_STATE_ANNOTATION: &str = "apps.asts.dev/inplace-update-state";
+/// Claim annotation: the set that the claim was made for. Two sets can ask for the same claim
+/// name (`a-b` + `c`, `a` + `b-c`); this tells them apart, also beyond a label value's length.
+pub const CLAIM_SET_ANNOTATION: &str = "apps.asts.dev/set";
+
+/// Readiness gate of Pods that may be updated in place.
+pub const READINESS_GATE: &str = "InPlaceUpdateReady";
+/// Reason of a closed gate: containers are being, or about to be, re-created.
+pub const REASON_CONTAINER_REBUILDING: &str = "ContainerRebuilding";
+/// Reason of an open gate.
+pub const REASON_CONTAINERS_CURRENT: &str = "ContainersCurrent";
+
+/// Longest label value and longest hostname, in bytes.
+pub const LABEL_VALUE_BYTES_MAX: usize = 63;
+/// Longest object name, in bytes.
+pub const OBJECT_NAME_BYTES_MAX: usize = 253;
+/// Most that a set's name gives to a ControllerRevision's name, in bytes.
+pub const REVISION_PREFIX_BYTES_MAX: usize = 223;
+/// The kubelet names a log folder `<namespace>_<pod name>_<uid>`; a file name has 255 bytes.
+pub const KUBELET_LOG_FOLDER_BYTES_MAX: usize = 255;
+/// Most entries of `status.disrupted`; the budget is bounded by it.
+pub const DISRUPTED_MAX: usize = 400;
+
+/// Condition types of a set.
+pub mod conditions {
+    /// At least `replicas - maxUnavailable` Pods are available.
+    pub const AVAILABLE: &str = "Available";
+    /// A rollout or scaling moves, is complete, or stands by order; False on the deadline.
+    pub const PROGRESSING: &str = "Progressing";
+    /// The rollout is paused.
+    pub const PAUSED: &str = "Paused";
+    /// Pods that cannot be updated in place under `InPlaceOnly`, with the fields and reasons.
+    pub const IN_PLACE_UPDATE_BLOCKED: &str = "InPlaceUpdateBlocked";
+    /// Something was refused: quota, admission, forbidden, invalid.
+    pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+    /// Fields that are set and that this version does not act on yet.
+    pub const FIELDS_NOT_ACTED_ON: &str = "FieldsNotActedOn";
+}

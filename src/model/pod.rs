@@ -1,0 +1,181 @@
+//! What is kept of a Pod: a few hundred bytes instead of the whole object.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Ordinal;
+use crate::api::names;
+
+/// A Pod as a decision sees it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PodFacts {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    /// Opaque to users, a decimal string that grows per object (`KEP-5504`).
+    pub resource_version: Box<str>,
+    pub generation: i64,
+    /// `status.observedGeneration`; servers before 1.34 have none.
+    pub observed_generation: Option<i64>,
+    pub created_at: Option<Timestamp>,
+    /// `metadata.deletionTimestamp`: the time at which the grace period is over.
+    pub deletion: Option<Timestamp>,
+    /// The owner reference with `controller: true`.
+    pub controller: Option<OwnerFacts>,
+    pub labels: BTreeMap<Box<str>, Box<str>>,
+    pub node: Option<Box<str>>,
+    pub phase: PodPhase,
+    /// `status.startTime`: when the kubelet took the Pod.
+    pub started_at: Option<Timestamp>,
+    /// The Ready condition; absent until the kubelet wrote one.
+    pub ready: Option<ReadyFacts>,
+    /// The ContainersReady condition is True.
+    pub containers_ready: bool,
+    /// `PodScheduled` is False with reason `Unschedulable`.
+    pub unschedulable: bool,
+    pub gate: Gate,
+    /// In the order of the spec: init containers, then containers.
+    pub containers: Vec<ContainerFacts>,
+    /// The annotation `apps.asts.dev/inplace-update-state` as it stands.
+    pub in_place_state: Option<Box<str>>,
+}
+
+/// The Ready condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadyFacts {
+    pub status: bool,
+    /// `lastTransitionTime`.
+    pub since: Option<Timestamp>,
+}
+
+/// The controller of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerFacts {
+    pub api_version: Box<str>,
+    pub kind: Box<str>,
+    pub name: Box<str>,
+    pub uid: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PodPhase {
+    #[default]
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+/// The readiness gate [`names::READINESS_GATE`] of a Pod.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Gate {
+    /// The Pod's spec does not have the gate: its readiness is not ours to turn.
+    #[default]
+    Absent,
+    /// The gate is there and its condition was never written: the Pod is not Ready because of it.
+    Unset,
+    Open,
+    Closed { since: Option<Timestamp>, reason: Box<str> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum ContainerKind {
+    #[default]
+    Main,
+    /// An init container with `restartPolicy: Always`.
+    RestartableInit,
+    /// An init container that runs once.
+    Init,
+}
+
+/// A container: what the spec asks for, and what the kubelet says.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ContainerFacts {
+    pub name: Box<str>,
+    pub kind: ContainerKind,
+    /// `spec…image`.
+    pub image: Box<str>,
+    /// `status…containerID`, where not empty.
+    pub container_id: Option<Box<str>>,
+    /// `status…image`, where not empty.
+    pub status_image: Option<Box<str>>,
+    /// `status…imageID`, where not empty.
+    pub image_id: Option<Box<str>>,
+    /// `status…state.running.startedAt`; `Some` exactly while the container runs.
+    pub running: Option<Running>,
+    /// `status…state.waiting.reason`.
+    pub waiting_reason: Option<Box<str>>,
+    pub ready: bool,
+    pub started: bool,
+    pub restart_count: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Running {
+    pub since: Option<Timestamp>,
+}
+
+impl PodFacts {
+    /// The value of the revision label, empty where there is none.
+    pub fn revision_label(&self) -> &str {
+        self.labels.get(names::REVISION_LABEL).map_or("", |value| value)
+    }
+
+    pub fn is_terminating(&self) -> bool {
+        self.deletion.is_some()
+    }
+
+    /// The Ready condition is True and the Pod is not being deleted.
+    pub fn is_ready(&self) -> bool {
+        !self.is_terminating() && self.is_ready_condition()
+    }
+
+    pub fn is_ready_condition(&self) -> bool {
+        self.ready.is_some_and(|ready| ready.status)
+    }
+
+    /// Failed or Succeeded: no container of it will ever run again.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.phase, PodPhase::Failed | PodPhase::Succeeded)
+    }
+
+    /// The time at which the Pod counts as available; `None` while it is not Ready.
+    /// A Ready condition without a time counts from the Pod's creation.
+    pub fn available_at(&self, min_ready_seconds: i64) -> Option<Timestamp> {
+        if !self.is_ready() {
+            return None;
+        }
+        let since = self.ready.and_then(|ready| ready.since).or(self.created_at)?;
+        Some(since.saturating_add(jiff::SignedDuration::from_secs(min_ready_seconds)).unwrap_or(Timestamp::MAX))
+    }
+
+    pub fn is_available(&self, min_ready_seconds: i64, now: Timestamp) -> bool {
+        if min_ready_seconds == 0 {
+            return self.is_ready();
+        }
+        self.available_at(min_ready_seconds).is_some_and(|at| at <= now)
+    }
+
+    /// The ordinal in this Pod's name, where the name is `<set name>-<ordinal>`.
+    pub fn ordinal_of(&self, set_name: &str) -> Option<Ordinal> {
+        ordinal_in(&self.name, set_name)
+    }
+}
+
+/// The ordinal in `pod_name`, where it is `<set name>-<ordinal>` in the one way that this
+/// controller writes it (no sign, no leading zero).
+pub fn ordinal_in(pod_name: &str, set_name: &str) -> Option<Ordinal> {
+    let digits = pod_name.strip_prefix(set_name)?.strip_prefix('-')?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() > 1 && digits.starts_with('0')) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// The set name and ordinal that a Pod's name would stand for.
+pub fn parent_and_ordinal(pod_name: &str) -> Option<(&str, Ordinal)> {
+    let (parent, _) = pod_name.rsplit_once('-')?;
+    Some((parent, ordinal_in(pod_name, parent)?))
+}

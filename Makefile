@@ -1,0 +1,20 @@
+# Targets of the test clusters (e2e/cluster).
+PROVIDER ?= local
+NAME ?= dev
+
+.PHONY: cluster-build cluster-up cluster-down cluster-clean cluster-test
+
+cluster-build: ## build everything that the test clusters run
+	e2e/cluster/asts-cluster build
+
+cluster-up: ## run a test cluster in the background (PROVIDER=local|node|kind NAME=dev)
+	e2e/cluster/asts-cluster up --provider $(PROVIDER) --name $(NAME)
+
+cluster-down: ## end a test cluster (NAME=dev)
+	e2e/cluster/asts-cluster down --name $(NAME)
+
+cluster-clean: ## remove what killed test clusters left
+	e2e/cluster/asts-cluster clean
+
+cluster-test: ## the tests of the test clusters
+	cd e2e/cluster && go vet ./... && go test ./...

@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"asts.dev/e2e/cluster/internal/images"
+	"asts.dev/e2e/cluster/internal/proc"
+)
+
+// instance is one running cluster of the providers local and node.
+type instance struct {
+	environment
+	dir        string
+	record     *Record
+	supervisor *proc.Supervisor
+	ports      *portPool
+	control    *controlPlane
+	api        *apiClient
+	roles      []*role
+	nodes      []string
+	kubectl    string
+
+	recordMu sync.Mutex
+}
+
+const (
+	namespaceLimit = 30 * time.Second
+	nodesLimit     = 90 * time.Second
+)
+
+// stateFile in a cluster's folder tells that its content may be replaced.
+const stateFile = "cluster.json"
+
+// prepareDir makes the cluster's folder: empty, or what an ended cluster left.
+func prepareDir(options Options, id string) (dir string, temporary bool, err error) {
+	if options.Dir == "" {
+		dir, err = os.MkdirTemp("", "asts-cluster-"+id+"-")
+		return dir, true, err
+	}
+	dir, err = filepath.Abs(options.Dir)
+	if err != nil {
+		return "", false, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", false, err
+	}
+	if len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(dir, stateFile)); err != nil {
+			return "", false, fmt.Errorf("%s is not empty and no cluster's folder", dir)
+		}
+	}
+	for _, entry := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			return "", false, err
+		}
+	}
+	return dir, false, os.MkdirAll(dir, 0o755)
+}
+
+func newInstance(env environment, record *Record, dir string) (*instance, error) {
+	i := &instance{environment: env, dir: dir, record: record}
+	var err error
+	if i.supervisor, err = proc.NewSupervisor(); err != nil {
+		return nil, err
+	}
+	if i.ports, err = newPortPool(); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"logs", "pki", "volumes"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if i.control, err = newControlPlane(i); err != nil {
+		return nil, err
+	}
+	if i.kubectl, err = i.control.linkKubectl(); err != nil {
+		return nil, err
+	}
+	i.api, err = newAPIClient(i.control.server, i.control.authority.Certificate, i.control.admin)
+	return i, err
+}
+
+// write writes a file of the cluster that only its owner may read.
+func (i *instance) write(name string, content []byte) error {
+	file := filepath.Join(i.dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, content, 0o600)
+}
+
+func (i *instance) childEnv() []string {
+	return append(os.Environ(), marker(i.id))
+}
+
+// remember notes a process in the record.
+func (i *instance) remember(pid int) error {
+	i.recordMu.Lock()
+	defer i.recordMu.Unlock()
+	i.record.Processes = append(i.record.Processes, proc.Identify(pid))
+	return i.record.save()
+}
+
+// up starts everything and waits until Pods can run.
+func (i *instance) up(ctx context.Context) error {
+	control := i.control.roles(i.api)
+	i.roles = control
+	for _, role := range control[:2] { // etcd, then the apiserver
+		if err := i.start(ctx, role); err != nil {
+			return err
+		}
+	}
+	node, err := i.nodeRoles()
+	if err != nil {
+		return err
+	}
+	i.roles = append(i.roles, node...)
+	if i.options.Provider == Local {
+		if err := createKwokNodes(i.api, i.nodes); err != nil {
+			return err
+		}
+	}
+	if err := i.startAll(ctx, i.roles[2:]); err != nil {
+		return err
+	}
+	if err := poll(ctx, namespaceLimit, "the default namespace is not ready", i.api.namespaceReady); err != nil {
+		return err
+	}
+	if i.options.Provider == Node {
+		if err := i.importImages(); err != nil {
+			return err
+		}
+	}
+	return poll(ctx, nodesLimit, "the nodes are not ready", func() error { return i.api.nodesReady(i.nodes) })
+}
+
+// nodeRoles are the programs that run Pods, or make believe.
+func (i *instance) nodeRoles() ([]*role, error) {
+	if i.options.Provider == Node {
+		i.nodes = []string{realNodeName}
+		return i.realNodeRoles()
+	}
+	i.nodes = kwokNodeNames(i.options.KwokNodes)
+	fake, err := i.kwokRole()
+	return []*role{fake}, err
+}
+
+func (i *instance) startAll(ctx context.Context, roles []*role) error {
+	failures := make([]error, len(roles))
+	var starting sync.WaitGroup
+	for n, role := range roles {
+		starting.Go(func() { failures[n] = i.start(ctx, role) })
+	}
+	starting.Wait()
+	return errors.Join(failures...)
+}
+
+// down ends everything. The apiserver gets time to write its audit log.
+func (i *instance) down() {
+	for n := len(i.roles) - 1; n >= 0; n-- {
+		switch role := i.roles[n]; role.name {
+		case APIServer, Etcd:
+			role.stop()
+		default:
+			role.kill()
+		}
+	}
+}
+
+func (i *instance) info() Info {
+	info := Info{
+		Kubeconfig: filepath.Join(i.dir, "kubeconfig"),
+		Server:     i.control.server,
+		CA:         filepath.Join(i.dir, "pki/ca.crt"),
+		Dir:        i.dir,
+		Kubectl:    []string{i.kubectl},
+		AuditLog:   i.control.auditLog(),
+		Volumes:    filepath.Join(i.dir, "volumes"),
+		Provider:   i.options.Provider,
+		Nodes:      i.nodes,
+		Images:     images.Names(),
+		PIDs:       map[string]int{},
+	}
+	for _, role := range i.roles {
+		if role.process != nil && !role.process.Ended() {
+			info.PIDs[role.name] = role.process.PID
+		}
+	}
+	return info
+}
+
+func (i *instance) find(name string) (*role, error) {
+	for _, role := range i.roles {
+		if role.name == name {
+			return role, nil
+		}
+	}
+	return nil, fmt.Errorf("this cluster has no role %q", name)
+}

@@ -77,7 +77,10 @@ pub enum Gate {
     /// The gate is there and its condition was never written: the Pod is not Ready because of it.
     Unset,
     Open,
-    Closed { since: Option<Timestamp>, reason: Box<str> },
+    Closed {
+        since: Option<Timestamp>,
+        reason: Box<str>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -168,7 +171,10 @@ impl PodFacts {
 /// controller writes it (no sign, no leading zero).
 pub fn ordinal_in(pod_name: &str, set_name: &str) -> Option<Ordinal> {
     let digits = pod_name.strip_prefix(set_name)?.strip_prefix('-')?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() > 1 && digits.starts_with('0')) {
+    if digits.is_empty()
+        || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        || (digits.len() > 1 && digits.starts_with('0'))
+    {
         return None;
     }
     digits.parse().ok()

@@ -70,9 +70,19 @@ func (i *instance) kwokRole() (*role, error) {
 	}
 	return &role{
 		name: Kwok, program: filepath.Join(i.programs.kwok, "kwok"), stopLimit: 2 * time.Second,
-		args:  append(args, i.options.Flags[Kwok]...),
-		ready: func() error { return healthy(fmt.Sprintf("http://%s:%d/healthz", loopback, port)) },
+		args:    append(args, i.options.Flags[Kwok]...),
+		prepare: i.dropLeases,
+		ready:   func() error { return healthy(fmt.Sprintf("http://%s:%d/healthz", loopback, port)) },
 	}, nil
+}
+
+// dropLeases removes the leases of an earlier kwok, which a new one would wait
+// for. Without an apiserver there is nothing to be done, and it does wait.
+func (i *instance) dropLeases() error {
+	if i.api.ready() != nil {
+		return nil
+	}
+	return i.api.do(http.MethodDelete, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", nil, nil)
 }
 
 func createKwokNodes(api *apiClient, names []string) error {

@@ -21,7 +21,9 @@ type role struct {
 	// stopLimit is how long it may take to end when asked to.
 	stopLimit time.Duration
 	ready     func() error
-	process   *proc.Process
+	// prepare is done before each start.
+	prepare func() error
+	process *proc.Process
 }
 
 const (
@@ -37,6 +39,11 @@ func (i *instance) logFile(name string) string {
 func (i *instance) start(ctx context.Context, r *role) error {
 	if r.process != nil && !r.process.Ended() {
 		return fmt.Errorf("%s runs already", r.name)
+	}
+	if r.prepare != nil {
+		if err := r.prepare(); err != nil {
+			return fmt.Errorf("prepare %s: %w", r.name, err)
+		}
 	}
 	log, err := os.OpenFile(i.logFile(r.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {

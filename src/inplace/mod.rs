@@ -1,1 +1,21 @@
+//! The difference of two templates, what a running Pod can take of it, and when an update is done.
+//!
+//! ```text
+//! templates ─► defaults ─► diff (classes from table) ─► decide ─► state + patch ─► progress
+//! ```
 
+pub mod decide;
+pub mod defaults;
+pub mod diff;
+pub mod image;
+pub mod patch;
+pub mod project;
+pub mod state;
+pub mod table;
+
+pub use decide::{Change, Contents, Decision, InPlacePatch, should_do_in_place_update};
+pub use defaults::with_defaults;
+pub use diff::{Difference, differences};
+pub use project::template_of_pod;
+pub use state::{InPlaceState, Progress, Waiting, next_state, progress};
+pub use table::Class;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,54 +113,78 @@ func (i *instance) remember(pid int) error {
 // up starts everything and waits until Pods can run.
 func (i *instance) up(ctx context.Context) error {
 	control := i.control.roles(i.api)
+	var node realNode
 	i.roles = control
-	for _, role := range control[:2] { // etcd, then the apiserver
-		if err := i.start(ctx, role); err != nil {
+	if i.options.Provider == Node {
+		made, err := newRealNode(i)
+		if err != nil {
 			return err
 		}
+		node = *made
+		if err := node.writeConfig(); err != nil {
+			return err
+		}
+		i.nodes = []string{realNodeName}
+		i.roles = append(i.roles, node.containerdRole(), node.kubeletRole())
+	} else {
+		fake, err := i.kwokRole()
+		if err != nil {
+			return err
+		}
+		i.nodes = kwokNodeNames(i.options.KwokNodes)
+		i.roles = append(i.roles, fake)
 	}
-	node, err := i.nodeRoles()
-	if err != nil {
+	return i.startRoles(ctx, &node)
+}
+
+// startRoles starts the roles, as many at once as do not need each other.
+func (i *instance) startRoles(ctx context.Context, node *realNode) error {
+	const apiServers, others = 2, 4 // of the roles: etcd and the apiserver, then two more of the control plane
+	first := []func() error{func() error { return i.startEach(ctx, i.roles[:apiServers]) }}
+	last := i.roles[apiServers:]
+	if i.options.Provider == Node {
+		containerd := i.roles[others]
+		first = append(first, func() error { return node.startRuntime(ctx, containerd) })
+		last = append(slices.Clone(i.roles[apiServers:others]), i.roles[others+1:]...)
+	}
+	if err := together(first...); err != nil {
 		return err
 	}
-	i.roles = append(i.roles, node...)
 	if i.options.Provider == Local {
 		if err := createKwokNodes(i.api, i.nodes); err != nil {
 			return err
 		}
 	}
-	if err := i.startAll(ctx, i.roles[2:]); err != nil {
+	starts := make([]func() error, len(last))
+	for n, role := range last {
+		starts[n] = func() error { return i.start(ctx, role) }
+	}
+	if err := together(starts...); err != nil {
 		return err
 	}
 	if err := poll(ctx, namespaceLimit, "the default namespace is not ready", i.api.namespaceReady); err != nil {
 		return err
 	}
-	if i.options.Provider == Node {
-		if err := i.importImages(); err != nil {
-			return err
-		}
-	}
 	return poll(ctx, nodesLimit, "the nodes are not ready", func() error { return i.api.nodesReady(i.nodes) })
 }
 
-// nodeRoles are the programs that run Pods, or make believe.
-func (i *instance) nodeRoles() ([]*role, error) {
-	if i.options.Provider == Node {
-		i.nodes = []string{realNodeName}
-		return i.realNodeRoles()
+func (i *instance) startEach(ctx context.Context, roles []*role) error {
+	for _, role := range roles {
+		if err := i.start(ctx, role); err != nil {
+			return err
+		}
 	}
-	i.nodes = kwokNodeNames(i.options.KwokNodes)
-	fake, err := i.kwokRole()
-	return []*role{fake}, err
+	return nil
 }
 
-func (i *instance) startAll(ctx context.Context, roles []*role) error {
-	failures := make([]error, len(roles))
-	var starting sync.WaitGroup
-	for n, role := range roles {
-		starting.Go(func() { failures[n] = i.start(ctx, role) })
+// together does several things at once.
+func together(jobs ...func() error) error {
+	failures := make([]error, len(jobs))
+	var running sync.WaitGroup
+	for n, job := range jobs {
+		running.Go(func() { failures[n] = job() })
 	}
-	starting.Wait()
+	running.Wait()
 	return errors.Join(failures...)
 }
 

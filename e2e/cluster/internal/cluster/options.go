@@ -94,6 +94,11 @@ type programs struct {
 // Build makes what a provider needs.
 func Build(builder *build.Builder, provider string) (programs, error) {
 	var made programs
+	if provider == Node {
+		if err := checkNode(builder); err != nil {
+			return made, err
+		}
+	}
 	components := map[*string]func() (string, error){&made.images: func() (string, error) { return buildImages(builder) }}
 	if provider != Kind {
 		components[&made.kubernetes] = func() (string, error) { return builder.Ensure(build.Kubernetes) }

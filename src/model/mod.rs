@@ -1,14 +1,22 @@
 //! What a decision may see. Values only: no client, no clock, no async.
 
+pub mod canonical;
 pub mod claim;
+pub mod count;
 pub mod pod;
 pub mod revision;
+pub mod selector;
+pub mod slots;
 pub mod snapshot;
+pub mod validate;
 
 pub use claim::ClaimFacts;
 pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase};
 pub use revision::RevisionFacts;
+pub use selector::Selector;
+pub use slots::{Ranges, Slots};
 pub use snapshot::{Answers, LivePod, SetFacts, Snapshot, TemplateAnswer};
+pub use validate::{ClaimTemplate, FieldError, Priority, Rolling, ValidSpec};
 
 /// The number at the end of a Pod's name.
 pub type Ordinal = i64;

@@ -2,7 +2,7 @@
 PROVIDER ?= local
 NAME ?= dev
 
-.PHONY: cluster-build cluster-up cluster-down cluster-clean cluster-test
+.PHONY: cluster-build cluster-up cluster-down cluster-clean cluster-test cluster-check
 
 cluster-build: ## build everything that the test clusters run
 	e2e/cluster/asts-cluster build
@@ -18,3 +18,6 @@ cluster-clean: ## remove what killed test clusters left
 
 cluster-test: ## the tests of the test clusters
 	cd e2e/cluster && go vet ./... && go test ./...
+
+cluster-check: ## try what the test clusters promise, on running ones (PROVIDER=local,node)
+	cd e2e/cluster && ASTS_CLUSTER_LIVE=$(PROVIDER) go test -count=1 -v .

@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"asts.dev/e2e/cluster/internal/cluster"
+	"asts.dev/e2e/cluster/internal/proc"
 )
 
 // The tests of this file start real clusters: ASTS_CLUSTER_LIVE names the
@@ -70,7 +72,7 @@ func (l *live) end() {
 func (l *live) checkGone() {
 	l.t.Helper()
 	for role, pid := range l.info.PIDs {
-		if syscall.Kill(pid, 0) == nil {
+		if proc.Identify(pid).Alive() {
 			l.t.Errorf("%s still runs", role)
 		}
 	}
@@ -328,6 +330,84 @@ func TestLocal(t *testing.T) {
 		}
 	})
 	l.t = t
+}
+
+func TestNode(t *testing.T) {
+	needLive(t, cluster.Node)
+	l := startLive(t, "--provider", cluster.Node)
+	defer l.end()
+	l.create("app", "asts-test:v1", "")
+	l.seePod("app", "Running True 0 docker.io/library/asts-test:v1")
+	first := l.containerID("app")
+	if got := l.do("", "exec", "app", "--", "cat", "/version"); got != "v1" {
+		t.Errorf("/version is %q", got)
+	}
+	if got := l.do("", "logs", "app"); !strings.Contains(got, "version v1 serves") {
+		t.Errorf("the log is %q", got)
+	}
+	l.setImage("app", "asts-test:v2")
+	l.seePod("app", "Running True 1 docker.io/library/asts-test:v2")
+	if first == l.containerID("app") {
+		t.Error("a new container has the old one's ID")
+	}
+	l.setImage("app", "127.0.0.1:1/none:v9")
+	l.see("False", "get", "pod", "app", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
+	l.setImage("app", "asts-test:v1-same")
+	l.see("v1", "exec", "app", "--", "cat", "/version")
+	l.create("crash", "asts-test:broken", "")
+	l.see("1", "get", "pod", "crash", "-o", "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}")
+	running := l.containerID("app")
+	for _, role := range []string{cluster.Kubelet, cluster.Containerd} {
+		l.must("kill " + role)
+		l.info.PIDs[role] = l.must("start " + role).PID
+	}
+	l.see("v1", "exec", "app", "--", "cat", "/version")
+	if running != l.containerID("app") {
+		t.Error("the container did not outlive containerd and the kubelet")
+	}
+	l.do("", "delete", "pod", "app")
+}
+
+// A guard and a supervisor that are killed together leave everything: the
+// next start, or the command clean, removes it.
+func TestCleanNode(t *testing.T) {
+	needLive(t, cluster.Node)
+	l := startLive(t, "--provider", cluster.Node)
+	l.create("app", "asts-test:v1", "")
+	l.seePod("app", "Running True 0 docker.io/library/asts-test:v1")
+	guard := l.command.Process.Pid
+	supervisor := parent(t, l.info.PIDs[cluster.Etcd])
+	syscall.Kill(guard, syscall.SIGSTOP)
+	syscall.Kill(supervisor, syscall.SIGKILL)
+	syscall.Kill(guard, syscall.SIGKILL)
+	l.command.Wait()
+	if output, err := exec.Command("./asts-cluster", "clean").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	l.checkGone()
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	if id := strings.Split(l.info.Dir, "-")[2]; strings.Contains(string(mounts), "asts-"+id) {
+		t.Error("mounts are left")
+	}
+}
+
+func parent(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if found, ok := strings.CutPrefix(line, "PPid:"); ok {
+			parent, err := strconv.Atoi(strings.TrimSpace(found))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return parent
+		}
+	}
+	t.Fatal("no parent")
+	return 0
 }
 
 func TestKilled(t *testing.T) {

@@ -1,6 +1,10 @@
 //! The resource `AdvancedStatefulSet` (`apps.asts.dev/v1beta1`): types, names and schema.
 
+pub mod crd;
+pub mod docs;
+mod embedded;
 pub mod names;
+mod policy;
 pub mod spec;
 pub mod status;
 

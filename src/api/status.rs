@@ -14,8 +14,10 @@ pub struct AdvancedStatefulSetStatus {
     /// Pods that exist, condemned ones included.
     #[serde(default)]
     pub replicas: i32,
+    /// Pods that are Ready.
     #[serde(default)]
     pub ready_replicas: i32,
+    /// Pods that were Ready for `minReadySeconds`.
     #[serde(default)]
     pub available_replicas: i32,
     /// Pods on `currentRevision`.
@@ -24,8 +26,10 @@ pub struct AdvancedStatefulSetStatus {
     /// Pods on `updateRevision`.
     #[serde(default)]
     pub updated_replicas: i32,
+    /// Pods on `updateRevision` that are Ready.
     #[serde(default)]
     pub updated_ready_replicas: i32,
+    /// Pods on `updateRevision` that are available.
     #[serde(default)]
     pub updated_available_replicas: i32,
     /// The slots whose Pods are on `updateRevision`, as ranges: `0-2,5`.
@@ -37,16 +41,19 @@ pub struct AdvancedStatefulSetStatus {
     /// Name of the ControllerRevision of the present template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_revision: Option<String>,
+    /// How often a revision's name was taken by other data; part of the hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
     /// The selector in its text form, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
+    /// The claims of each claim template, counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_claims: Vec<VolumeClaimStatus>,
     /// The ledger of our own disruptions that may not be over yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disrupted: Vec<Disruption>,
+    /// `Available`, `Progressing`, `Paused`, `InPlaceUpdateBlocked`, `ReplicaFailure`, and those that others wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -55,6 +62,7 @@ pub struct AdvancedStatefulSetStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeClaimStatus {
+    /// Name of the claim template.
     pub volume_claim_name: String,
     /// Claims whose request is what the template asks for, or more.
     #[serde(default)]
@@ -68,6 +76,7 @@ pub struct VolumeClaimStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Disruption {
+    /// Ordinal of the Pod.
     pub ordinal: i64,
     /// UID of the Pod that is taken down.
     pub uid: String,
@@ -82,17 +91,24 @@ pub struct Disruption {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
+    /// What the condition is about, in CamelCase.
     #[serde(rename = "type")]
     pub type_: String,
+    /// `True`, `False` or `Unknown`.
     pub status: String,
+    /// Why, in CamelCase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The generation of the spec that the condition speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// When `status` changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
+    /// When there was progress last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<Time>,
 }

@@ -1,0 +1,5 @@
+//! Docs.
+use super::crd::CrdError;
+pub fn markdown() -> Result<String, CrdError> {
+    Ok(String::new())
+}

@@ -1,0 +1,23 @@
+//! What tests on a real Kubernetes stand on: a cluster, the manager under its own identity, a
+//! namespace for each test, waiting with a reason, and a record of what happened.
+
+pub mod audit;
+pub mod cluster;
+pub mod failure;
+pub mod install;
+pub mod manager;
+pub mod manifest;
+pub mod recorder;
+pub mod report;
+pub mod space;
+pub mod suite;
+pub mod wait;
+
+pub use failure::{Context, Failure, Result};
+pub use manifest::{image, set};
+pub use space::Space;
+pub use suite::{Suite, Test};
+pub use wait::{eventually, holds};
+
+/// Labels, by owned text: what k8s-openapi has everywhere.
+pub type Labels = std::collections::BTreeMap<String, String>;

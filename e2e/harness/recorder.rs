@@ -1,0 +1,191 @@
+//! A record of every watch event of a namespace's Pods and claims, and checks over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::space::{is_ready, ordinal, pod_name, uid};
+use super::{Context, Result, Space};
+use crate::ensure;
+
+const WATCH_SECONDS: u32 = 280;
+
+/// What happened to an object.
+#[derive(Clone, Debug)]
+pub enum Seen<K> {
+    Added(K),
+    Changed(K),
+    Gone(K),
+}
+
+impl<K> Seen<K> {
+    pub fn object(&self) -> &K {
+        match self {
+            Seen::Added(object) | Seen::Changed(object) | Seen::Gone(object) => object,
+        }
+    }
+}
+
+type Log<K> = Arc<Mutex<Vec<Seen<K>>>>;
+
+/// Ends its watches when it goes.
+pub struct Recorder {
+    pods: Log<Pod>,
+    claims: Log<PersistentVolumeClaim>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Recorder {
+    pub async fn start(space: &Space) -> Result<Self> {
+        let (pods, pod_task) = record(space, space.api()).await?;
+        let (claims, claim_task) = record(space, space.api()).await?;
+        Ok(Self { pods, claims, tasks: vec![pod_task, claim_task] })
+    }
+
+    /// What has been seen of Pods so far.
+    pub fn pods(&self) -> Vec<Seen<Pod>> {
+        self.pods.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// The names of the Pods that were made, in that order.
+    pub fn made(&self) -> Vec<String> {
+        let added = |seen: &Seen<Pod>| match seen {
+            Seen::Added(pod) => Some(pod_name(pod).to_owned()),
+            _ => None,
+        };
+        self.pods().iter().filter_map(added).collect()
+    }
+
+    /// The names of the Pods whose deletion was asked for, in that order.
+    pub fn told_to_go(&self) -> Vec<String> {
+        let mut known = BTreeSet::new();
+        let mut names = Vec::new();
+        for seen in self.pods() {
+            let pod = seen.object();
+            let leaves = pod.metadata.deletion_timestamp.is_some() || matches!(seen, Seen::Gone(_));
+            if leaves && known.insert(uid(pod)) {
+                names.push(pod_name(pod).to_owned());
+            }
+        }
+        names
+    }
+
+    /// The names of the Pods that a field's value first appeared on, in that order: the first look
+    /// at a Pod tells where it began.
+    pub fn changed_to(&self, field: impl Fn(&Pod) -> String, value: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for seen in self.pods() {
+            let pod = seen.object();
+            if field(pod) == value && !names.iter().any(|name| name == pod_name(pod)) {
+                names.push(pod_name(pod).to_owned());
+            }
+        }
+        names
+    }
+
+    /// The most Pods of these ordinals that were not Ready at the same time.
+    pub fn worst_unready(&self, set: &str, ordinals: std::ops::Range<i64>) -> usize {
+        let mut ready: BTreeMap<i64, bool> = ordinals.map(|ordinal| (ordinal, false)).collect();
+        let mut worst = 0;
+        let mut complete = false;
+        for seen in self.pods() {
+            let pod = seen.object();
+            let name = pod_name(pod);
+            if name.rsplit_once('-').is_none_or(|(prefix, _)| prefix != set) {
+                continue;
+            }
+            if let Some(state) = ready.get_mut(&ordinal(name)) {
+                *state = is_ready(pod) && !matches!(seen, Seen::Gone(_));
+            }
+            let unready = ready.values().filter(|ready| !**ready).count();
+            complete |= unready == 0;
+            if complete {
+                worst = worst.max(unready);
+            }
+        }
+        worst
+    }
+
+    /// Never two Pods under one name, and no claim deleted.
+    pub fn keeps_identity(&self) -> Result {
+        let mut living: BTreeMap<String, String> = BTreeMap::new();
+        for seen in self.pods() {
+            let pod = seen.object();
+            let name = pod_name(pod).to_owned();
+            match &seen {
+                Seen::Added(pod) => {
+                    let before = living.insert(name.clone(), uid(pod));
+                    ensure!(before.is_none(), "two Pods {name} at a time: {before:?} and {}", uid(pod));
+                }
+                Seen::Changed(_) => {}
+                Seen::Gone(_) => {
+                    living.remove(&name);
+                }
+            }
+        }
+        let claims = self.claims.lock().map(|log| log.clone()).unwrap_or_default();
+        for seen in claims {
+            let claim = seen.object();
+            let leaves = claim.metadata.deletion_timestamp.is_some() || matches!(seen, Seen::Gone(_));
+            ensure!(!leaves, "claim {} was deleted", claim.name_any());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Lists, then watches on from there; what is there already counts as added.
+async fn record<K>(space: &Space, api: Api<K>) -> Result<(Log<K>, tokio::task::JoinHandle<()>)>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let list = api.list(&ListParams::default()).await?;
+    let version = list.metadata.resource_version.context("the list's version")?;
+    let log: Log<K> = Arc::new(Mutex::new(list.items.into_iter().map(Seen::Added).collect()));
+    let written = log.clone();
+    let task = space.suite.runtime.spawn(async move {
+        if let Err(failure) = follow(api, version, &written).await {
+            eprintln!("a recorder ended: {failure}");
+        }
+    });
+    Ok((log, task))
+}
+
+async fn follow<K>(api: Api<K>, mut version: String, log: &Log<K>) -> Result
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    loop {
+        let parameters = WatchParams::default().timeout(WATCH_SECONDS);
+        let mut stream = std::pin::pin!(api.watch(&parameters, &version).await?);
+        while let Some(event) = stream.try_next().await? {
+            let seen = match event {
+                WatchEvent::Added(object) => Seen::Added(object),
+                WatchEvent::Modified(object) => Seen::Changed(object),
+                WatchEvent::Deleted(object) => Seen::Gone(object),
+                WatchEvent::Bookmark(mark) => {
+                    version = mark.metadata.resource_version;
+                    continue;
+                }
+                WatchEvent::Error(status) => return Err(super::Failure(format!("{status:?}"))),
+            };
+            version = seen.object().resource_version().context("an object's version")?;
+            if let Ok(mut log) = log.lock() {
+                log.push(seen);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One cluster, one manager, many tests at once, and a namespace for each of them.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, PostParams};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use super::cluster::Cluster;
+use super::manager::Manager;
+use super::{Context, Failure, Result, Space, install, report};
+
+const TEST_LIMIT: Duration = Duration::from_secs(180);
+const NAMESPACE_LENGTH_MAX: usize = 48;
+
+type TestFuture = Pin<Box<dyn Future<Output = Result>>>;
+
+/// A test by its name: `scale::goes_up_in_order`.
+#[derive(Clone, Copy)]
+pub struct Test {
+    name: &'static str,
+    body: fn(Space) -> TestFuture,
+}
+
+impl Test {
+    pub const fn new(name: &'static str, body: fn(Space) -> TestFuture) -> Self {
+        Self { name, body }
+    }
+
+    /// The name without the name of this program.
+    pub fn name(&self) -> &'static str {
+        self.name.split_once("::").map_or(self.name, |(_, name)| name)
+    }
+}
+
+/// What all tests share.
+pub struct Suite {
+    pub cluster: Cluster,
+    pub runtime: tokio::runtime::Runtime,
+    /// The administrator.
+    pub client: kube::Client,
+    pub manager: std::sync::Mutex<Manager>,
+    namespaces: AtomicUsize,
+}
+
+impl Suite {
+    /// Starts a cluster and installs the project in it; the manager runs under its own rights.
+    pub fn start(provider: &str) -> Result<Arc<Self>> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let cluster = Cluster::start(provider, &[])?;
+        install::install(&cluster.info)?;
+        let (client, identity) = runtime.block_on(async {
+            let client = install::client(&cluster.info.kubeconfig).await?;
+            let account = install::SERVICE_ACCOUNT;
+            let identity = install::identity(&cluster.info, &client, install::SYSTEM_NAMESPACE, account).await?;
+            Result::Ok((client, identity))
+        })?;
+        let manager = Manager::start(&identity, cluster.info.dir.join("manager.log"), &[])?;
+        let namespaces = AtomicUsize::new(0);
+        Ok(Arc::new(Self { cluster, runtime, client, manager: manager.into(), namespaces }))
+    }
+
+    /// Runs what `body` does in a namespace of its own. What went wrong is told with what was there.
+    pub fn run(self: &Arc<Self>, test: Test) -> std::result::Result<(), Failed> {
+        self.runtime.block_on(async {
+            let namespace = self.make_namespace(test.name()).await?;
+            let space = Space::new(self.clone(), namespace.clone());
+            let body = AssertUnwindSafe((test.body)(space)).catch_unwind();
+            let outcome = match tokio::time::timeout(TEST_LIMIT, body).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(panic)) => Err(Failure(format!("panicked: {}", panic_text(panic.as_ref())))),
+                Err(_) => Err(Failure(format!("not done within {} s", TEST_LIMIT.as_secs()))),
+            };
+            let told = match outcome {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(Failed::from(format!("{failure}\n\n{}", report::state(self, &namespace)))),
+            };
+            self.remove_namespace(namespace);
+            told
+        })
+    }
+
+    /// A test as the test runner takes it.
+    pub fn trial(self: &Arc<Self>, test: Test) -> Trial {
+        let suite = self.clone();
+        Trial::test(test.name(), move || suite.run(test))
+    }
+
+    async fn make_namespace(&self, test: &str) -> Result<String> {
+        let words = test.replace("::", "-").replace('_', "-");
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let short: String = words.chars().take(NAMESPACE_LENGTH_MAX).collect();
+        let pid = std::process::id() % 10_000;
+        let name = format!("{}-{pid}-{number}", short.trim_end_matches('-'));
+        let namespace = Namespace {
+            metadata: kube::api::ObjectMeta { name: Some(name.clone()), ..Default::default() },
+            ..Default::default()
+        };
+        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await.context("make a namespace")?;
+        Ok(name)
+    }
+
+    /// In the background: nobody waits for it.
+    fn remove_namespace(&self, name: String) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = api.delete(&name, &DeleteParams::default()).await {
+                eprintln!("namespace {name} stays: {error}");
+            }
+        });
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("for no reason told")
+}
+
+/// Runs the tests, then those that look back at all of them, and prints one closing line.
+pub fn run(arguments: &Arguments, provider: &str, tests: &[Test], last: &[Test]) -> ExitCode {
+    if arguments.list {
+        let trials = tests.iter().chain(last).map(|test| Trial::test(test.name(), || Ok(()))).collect();
+        libtest_mimic::run(arguments, trials).exit();
+    }
+    let suite = match Suite::start(provider) {
+        Ok(suite) => suite,
+        Err(failure) => {
+            eprintln!("the tests cannot start: {failure}");
+            println!("0 passed, 1 failed, 0 skipped");
+            return ExitCode::FAILURE;
+        }
+    };
+    let [mut passed, mut failed, mut skipped] = [0; 3];
+    for group in [tests, last].into_iter().filter(|group| !group.is_empty()) {
+        let trials = group.iter().map(|test| suite.trial(*test)).collect();
+        let conclusion = libtest_mimic::run(arguments, trials);
+        passed += conclusion.num_passed;
+        failed += conclusion.num_failed;
+        skipped += conclusion.num_ignored;
+    }
+    if let Ok(mut manager) = suite.manager.lock() {
+        if !manager.is_alive() {
+            eprintln!("the manager ended before the tests did:\n{}", manager.tail(20));
+            failed += 1;
+        }
+        if let Err(failure) = manager.kill() {
+            eprintln!("{failure}");
+        }
+    }
+    suite.cluster.end();
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,3 +1,15 @@
+.DEFAULT_GOAL := help
+.PHONY: help check test
+
+help: ## what can be made
+	@awk -F ': .*## ' '/^[a-z][a-z-]*:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## form, lints and unit tests: under two minutes once built
+	@config/ci/suites check
+
+test: ## everything, also on a real Kubernetes; as root on this machine's own kubelet too
+	@config/ci/suites test
+
 # Targets of the test clusters (e2e/cluster).
 PROVIDER ?= local
 NAME ?= dev

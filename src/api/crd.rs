@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodTemplateSpec};
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::spec::AdvancedStatefulSet;
 use super::{embedded, policy};
@@ -43,7 +43,24 @@ pub fn definition() -> Result<Value, CrdError> {
     }
     without_nullable(schema);
     policy::complete(schema)?;
+    definition["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
     Ok(definition)
+}
+
+/// What `kubectl get` prints; priority 1 is for `-o wide`.
+fn columns() -> Value {
+    let column = |name: &str, kind: &str, path: &str, priority: u8| json!({"name": name, "type": kind, "jsonPath": path, "priority": priority});
+    json!([
+        column("Desired", "integer", ".spec.replicas", 0),
+        column("Updated", "integer", ".status.updatedReplicas", 0),
+        column("Ready", "integer", ".status.readyReplicas", 0),
+        column("Available", "integer", ".status.availableReplicas", 0),
+        column("Paused", "boolean", ".spec.updateStrategy.rollingUpdate.paused", 0),
+        column("Age", "date", ".metadata.creationTimestamp", 0),
+        column("Images", "string", ".spec.template.spec.containers[*].image", 1),
+        column("Current-Revision", "string", ".status.currentRevision", 1),
+        column("Update-Revision", "string", ".status.updateRevision", 1),
+    ])
 }
 
 /// The schema of the one version.

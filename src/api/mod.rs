@@ -5,6 +5,7 @@ pub mod docs;
 mod embedded;
 pub mod names;
 mod policy;
+mod rules;
 pub mod spec;
 pub mod status;
 

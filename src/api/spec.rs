@@ -34,20 +34,6 @@ pub struct RawObject(pub Value);
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.labelSelector"
     ),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Updated", type_ = "integer", json_path = ".status.updatedReplicas"),
-    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
-    printcolumn(name = "Available", type_ = "integer", json_path = ".status.availableReplicas"),
-    printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.updateStrategy.rollingUpdate.paused"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Images",
-        type_ = "string",
-        json_path = ".spec.template.spec.containers[*].image",
-        priority = 1
-    ),
-    printcolumn(name = "Current-Revision", type_ = "string", json_path = ".status.currentRevision", priority = 1),
-    printcolumn(name = "Update-Revision", type_ = "string", json_path = ".status.updateRevision", priority = 1),
     derive = "PartialEq",
     derive = "Default"
 )]

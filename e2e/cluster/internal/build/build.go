@@ -23,7 +23,14 @@ import (
 // KubernetesVersion is the version of k8s.io/kubernetes in kubernetes/go.mod.
 const KubernetesVersion = "v1.37.2"
 
-const versionPackage = "k8s.io/component-base/version"
+// stampVersion sets what the programs say of themselves, also as user agents.
+func stampVersion() string {
+	var flags strings.Builder
+	for _, stamped := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		fmt.Fprintf(&flags, " -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=37", stamped, KubernetesVersion)
+	}
+	return flags.String()
+}
 
 // Component is a set of programs that one Go module builds.
 type Component struct {
@@ -39,8 +46,7 @@ type Component struct {
 var (
 	Kubernetes = Component{
 		Name: "kubernetes", Module: "kubernetes", Packages: []string{"."},
-		LDFlags: "-s -w -X " + versionPackage + ".gitVersion=" + KubernetesVersion +
-			" -X " + versionPackage + ".gitMajor=1 -X " + versionPackage + ".gitMinor=37",
+		LDFlags:  "-s -w" + stampVersion(),
 		Patterns: []string{"*.go", "go.mod", "go.sum"},
 	}
 	Kwok = Component{

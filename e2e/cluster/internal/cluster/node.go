@@ -72,7 +72,7 @@ func newRealNode(i *instance) (*realNode, error) {
 	if err := makeCgroup(i.record.Cgroup); err != nil {
 		return nil, err
 	}
-	if n.subnet, err = freeSubnet(); err != nil {
+	if n.subnet, err = i.ports.takeSubnet(); err != nil {
 		return nil, err
 	}
 	for _, port := range []*int{&n.kubeletPort, &n.healthPort} {
@@ -92,8 +92,9 @@ func (n *realNode) program(name string) string {
 	return filepath.Join(n.instance.programs.containerd, name)
 }
 
-// freeSubnet finds addresses for Pods that no interface of the machine has.
-func freeSubnet() (string, error) {
+// takeSubnet finds addresses for Pods that no interface of the machine and no
+// other cluster has.
+func (p *portPool) takeSubnet() (string, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return "", err
@@ -105,7 +106,14 @@ func freeSubnet() (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if !overlaps(candidate, addresses) {
+			if overlaps(candidate, addresses) {
+				continue
+			}
+			held, err := p.hold(fmt.Sprintf("subnet-%d-%d", second, third))
+			if err != nil {
+				return "", err
+			}
+			if held {
 				return candidate.String(), nil
 			}
 		}

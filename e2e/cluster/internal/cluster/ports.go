@@ -18,8 +18,8 @@ const (
 	portTries = 1000
 )
 
-// portPool hands out loopback ports that stay ours, also while nothing listens
-// on them: each is held by a locked file.
+// portPool hands out loopback ports, and subnets for Pods, that stay ours, also
+// while nothing uses them: each is held by a locked file.
 type portPool struct {
 	dir  string
 	held []*os.File
@@ -33,18 +33,29 @@ func newPortPool() (*portPool, error) {
 func (p *portPool) take() (int, error) {
 	for range portTries {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		file, err := os.OpenFile(filepath.Join(p.dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o600)
+		held, err := p.hold(strconv.Itoa(port))
 		if err != nil {
 			return 0, err
 		}
-		if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !isFree(port) {
-			file.Close()
-			continue
+		if held && isFree(port) {
+			return port, nil
 		}
-		p.held = append(p.held, file)
-		return port, nil
 	}
 	return 0, errors.New("no free port found")
+}
+
+// hold keeps a name from other clusters until this program ends; it is false
+// when another one has it.
+func (p *portPool) hold(name string) (bool, error) {
+	file, err := os.OpenFile(filepath.Join(p.dir, name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false, file.Close()
+	}
+	p.held = append(p.held, file)
+	return true, nil
 }
 
 func isFree(port int) bool {

@@ -116,9 +116,7 @@ const mountRounds = 20
 func (r *Record) clean() error {
 	var failed error
 	if r.KindCluster != "" {
-		if output, err := exec.Command("kind", "delete", "cluster", "--name", r.KindCluster).CombinedOutput(); err != nil {
-			failed = fmt.Errorf("kind delete cluster: %w: %s", err, output)
-		}
+		failed = deleteKind(r.KindCluster)
 	}
 	for _, process := range r.Processes {
 		process.Signal(syscall.SIGKILL)
@@ -134,6 +132,20 @@ func (r *Record) clean() error {
 		return fmt.Errorf("clean up of cluster %s: %w", r.ID, failed)
 	}
 	return os.Remove(r.file)
+}
+
+// deleteKind removes a cluster of kind. It does not wait for its child, as a
+// program that supervises processes has it waited for elsewhere.
+func deleteKind(name string) error {
+	command := exec.Command("kind", "delete", "cluster", "--name", name)
+	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("kind delete cluster: %w", err)
+	}
+	for child := proc.Identify(command.Process.Pid); child.Alive(); {
+		time.Sleep(pollEvery)
+	}
+	return nil
 }
 
 // unmountBelow removes the mounts in a folder, the deepest first.

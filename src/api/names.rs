@@ -21,6 +21,8 @@ pub const SPECIFIED_DELETE_LABEL: &str = "apps.asts.dev/specified-delete";
 pub const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 /// Pod annotation: the bookkeeping of in-place updates, see `inplace::state`.
 pub const IN_PLACE_STATE_ANNOTATION: &str = "apps.asts.dev/inplace-update-state";
+/// Pod annotation: when a planned disruption was fenced off, see `inplace::patch::fence_patch`.
+pub const FENCED_AT_ANNOTATION: &str = "apps.asts.dev/fenced-at";
 /// Claim annotation: the set that the claim was made for. Two sets can ask for the same claim
 /// name (`a-b` + `c`, `a` + `b-c`); this tells them apart, also beyond a label value's length.
 pub const CLAIM_SET_ANNOTATION: &str = "apps.asts.dev/set";

@@ -9,13 +9,16 @@ pub mod defaults;
 pub mod diff;
 pub mod image;
 pub mod patch;
+pub mod progress;
 pub mod project;
+mod quantity;
 pub mod state;
 pub mod table;
 
 pub use decide::{Change, Contents, Decision, InPlacePatch, should_do_in_place_update};
 pub use defaults::with_defaults;
 pub use diff::{Difference, differences};
+pub use progress::{Progress, Waiting, progress};
 pub use project::template_of_pod;
-pub use state::{InPlaceState, Progress, Waiting, next_state, progress};
+pub use state::{InPlaceState, next_state};
 pub use table::Class;

@@ -1,35 +1,129 @@
-//! The patches of Pods, as strategic merge patches with UID and resourceVersion in them.
+//! The patches of Pods: strategic merge patches with the UID and resourceVersion of the Pod that
+//! the decision was made for.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::decide::InPlacePatch;
 use super::state::InPlaceState;
-use crate::model::PodFacts;
+use crate::api::names;
+use crate::model::{ContainerKind, PodFacts};
+
+/// Labels that no template decides.
+const IDENTITY_LABELS: &[&str] = &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL];
+/// Annotations likewise.
+const OWN_ANNOTATIONS: &[&str] = &[names::IN_PLACE_STATE_ANNOTATION, names::FENCED_AT_ANNOTATION];
 
 /// The one patch of an in-place update: images, labels, annotations, revision label, bookkeeping.
-/// `state`: what [`super::next_state`] gave, where containers are rebuilt.
+/// `state`: what [`super::next_state`] gave, where containers are rebuilt; the grace period of the
+/// template is added to it here.
 pub fn pod_patch(
     pod: &PodFacts,
-    _old_template: &Value,
-    _new_template: &Value,
-    _update: &InPlacePatch,
-    _revision_hash: &str,
-    _state: Option<&InPlaceState>,
+    old_template: &Value,
+    new_template: &Value,
+    update: &InPlacePatch,
+    revision_hash: &str,
+    state: Option<&InPlaceState>,
 ) -> Value {
-    guarded(pod)
+    let mut labels = changed_entries(old_template, new_template, "/metadata/labels", IDENTITY_LABELS);
+    // A label that was lost or changed on the Pod is set again; the selector needs it.
+    for (key, value) in entries(new_template, "/metadata/labels") {
+        let held = pod.labels.get(key.as_str()).map(|held| &**held);
+        if !IDENTITY_LABELS.contains(&key.as_str()) && held != value.as_str() {
+            labels.insert(key.clone(), value.clone());
+        }
+    }
+    labels.insert(names::REVISION_LABEL.to_owned(), revision_hash.into());
+    let mut annotations = changed_entries(old_template, new_template, "/metadata/annotations", OWN_ANNOTATIONS);
+    if let Some(state) = state {
+        let text = state.clone().with_grace_of(new_template).to_json();
+        annotations.insert(names::IN_PLACE_STATE_ANNOTATION.to_owned(), text.into());
+    }
+
+    let mut patch = guarded(pod);
+    patch["metadata"]["labels"] = labels.into();
+    if !annotations.is_empty() {
+        patch["metadata"]["annotations"] = annotations.into();
+    }
+    for (field, main) in [("containers", true), ("initContainers", false)] {
+        let images = images_of(pod, update, main);
+        if !images.is_empty() {
+            patch["spec"][field] = images.into();
+        }
+    }
+    patch
 }
 
 /// Turns the readiness gate, on `pods/status`. `message` is what users read in the condition.
-pub fn gate_patch(pod: &PodFacts, _open: bool, _now: Timestamp, _message: &str) -> Value {
-    guarded(pod)
+pub fn gate_patch(pod: &PodFacts, open: bool, now: Timestamp, message: &str) -> Value {
+    let (status, reason) =
+        if open { ("True", names::REASON_CONTAINERS_CURRENT) } else { ("False", names::REASON_CONTAINER_REBUILDING) };
+    let mut patch = guarded(pod);
+    patch["status"] = json!({"conditions": [{
+        "type": names::READINESS_GATE,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": in_seconds(now),
+    }]});
+    patch
 }
 
-/// Changes nothing but an annotation of ours, so that the Pod's resourceVersion moves.
-pub fn fence_patch(pod: &PodFacts, _now: Timestamp) -> Value {
-    guarded(pod)
+/// Changes nothing but an annotation of ours, so that the Pod's resourceVersion moves: a write that
+/// was planned with the older one can never be carried out any more.
+pub fn fence_patch(pod: &PodFacts, now: Timestamp) -> Value {
+    let mut patch = guarded(pod);
+    // With the version in it the value is new even where two fences fall in one second.
+    let value = format!("{} {}", in_seconds(now), pod.resource_version);
+    patch["metadata"]["annotations"] = json!({names::FENCED_AT_ANNOTATION: value});
+    patch
 }
 
 fn guarded(pod: &PodFacts) -> Value {
     json!({"metadata": {"uid": pod.uid, "resourceVersion": pod.resource_version}})
 }
+
+/// RFC 3339 in whole seconds: the form of the times in Kubernetes objects.
+fn in_seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn images_of(pod: &PodFacts, update: &InPlacePatch, main: bool) -> Vec<Value> {
+    let is_main = |name: &str| {
+        pod.containers.iter().any(|container| &*container.name == name && container.kind == ContainerKind::Main)
+    };
+    update
+        .rebuild
+        .iter()
+        .filter(|(name, _)| is_main(name) == main)
+        .map(|(name, image)| json!({"name": name, "image": image}))
+        .collect()
+}
+
+/// What the new template has otherwise than the old one, and null for what it has no more.
+fn changed_entries(old_template: &Value, new_template: &Value, pointer: &str, ours: &[&str]) -> Map<String, Value> {
+    let (old, new) = (entries(old_template, pointer), entries(new_template, pointer));
+    let keys: BTreeSet<&String> = old.iter().chain(&new).map(|(key, _)| *key).collect();
+    let value_of = |side: &[(&String, &Value)], key: &String| -> Option<Value> {
+        side.iter().find(|(found, _)| *found == key).map(|(_, value)| (*value).clone())
+    };
+    keys.into_iter()
+        .filter(|key| !ours.contains(&key.as_str()))
+        .filter_map(|key| {
+            let (old, new) = (value_of(&old, key), value_of(&new, key));
+            (old != new).then(|| (key.clone(), new.unwrap_or(Value::Null)))
+        })
+        .collect()
+}
+
+/// The entries of a map in a template; a null is no entry.
+fn entries<'a>(template: &'a Value, pointer: &str) -> Vec<(&'a String, &'a Value)> {
+    let map = template.pointer(pointer).and_then(Value::as_object);
+    map.into_iter().flatten().filter(|(_, value)| !value.is_null()).collect()
+}
+
+#[cfg(test)]
+#[path = "patch_tests.rs"]
+mod tests;

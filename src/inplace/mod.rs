@@ -11,7 +11,7 @@ pub mod image;
 pub mod patch;
 pub mod progress;
 pub mod project;
-mod quantity;
+pub mod quantity;
 pub mod state;
 pub mod table;
 

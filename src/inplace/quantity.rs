@@ -10,6 +10,12 @@ pub fn same_quantity(left: &Value, right: &Value) -> bool {
     left == right || thousandths(left).is_some_and(|amount| Some(amount) == thousandths(right))
 }
 
+/// An amount of storage or memory in bytes, rounded up; `None`: no quantity, or negative.
+pub fn quantity_bytes(value: &Value) -> Option<u128> {
+    let amount = u128::try_from(thousandths(value)?).ok()?;
+    Some(amount.div_ceil(THOUSANDTHS.unsigned_abs()))
+}
+
 fn thousandths(value: &Value) -> Option<i128> {
     match value {
         Value::String(text) => parse_thousandths(text),

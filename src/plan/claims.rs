@@ -1,0 +1,141 @@
+//! Claims: made with their Pods, handed to the garbage collector by owner references where the
+//! retention policy says so, and never deleted here.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::action::{Action, Target};
+use super::build;
+use super::draft::{Context, Draft};
+use super::revisions::Revision;
+use crate::model::{ClaimFacts, Ordinal, PodFacts};
+
+/// The claims that have to be made before the Pod of this ordinal.
+///
+/// # Errors
+/// Why the Pod has to wait: a claim that is going away, that is another set's, or that cannot be made.
+pub fn missing(context: Context<'_>, revision: &Revision, ordinal: Ordinal) -> Result<Vec<Value>, String> {
+    let set = &context.snapshot.set;
+    let mut missing = Vec::new();
+    for template in build::claim_names_of(revision, context.spec) {
+        let name = build::claim_name(&template, &set.name, ordinal);
+        match context.snapshot.claims.get(name.as_str()) {
+            Some(claim) => usable(context, claim)?,
+            None => {
+                missing.push(build::claim(context.snapshot, context.spec, &template, ordinal).ok_or_else(|| {
+                    format!(
+                        "claim {name} is missing, and the set has no claim template {template} any more to make it from"
+                    )
+                })?)
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn usable(context: Context<'_>, claim: &ClaimFacts) -> Result<(), String> {
+    let set = &context.snapshot.set;
+    if claim.terminating {
+        return Err(format!("claim {} is being deleted", claim.name));
+    }
+    if let Some(other) = claim.made_for.as_deref().filter(|other| *other != &*set.name) {
+        return Err(format!("claim {} was made for the set {other}", claim.name));
+    }
+    let stale = claim.owners.iter().find(|owner| &*owner.kind == "Pod" && !lives(context, &owner.uid));
+    if let Some(owner) = stale {
+        return Err(format!(
+            "claim {} is still owned by the Pod {} that is gone, and will be collected",
+            claim.name, owner.name
+        ));
+    }
+    Ok(())
+}
+
+fn lives(context: Context<'_>, uid: &str) -> bool {
+    context.snapshot.pods.values().any(|pod| &*pod.uid == uid)
+}
+
+/// Makes claims that Pending Pods wait for, and keeps the owner references of slots' claims.
+pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
+    for slot in &context.view.slots {
+        let Some(member) = slot.member() else { continue };
+        if member.pod.is_terminating() {
+            continue;
+        }
+        for template in templates(context, Some(member.claim_names(&[]))) {
+            let name = build::claim_name(&template, &context.snapshot.set.name, slot.ordinal);
+            match context.snapshot.claims.get(name.as_str()) {
+                Some(claim) => own(context, draft, claim, &member.pod, false),
+                None if member.pod.node.is_none() && !member.pod.is_terminal() => {
+                    if let Some(claim) = build::claim(context.snapshot, context.spec, &template, slot.ordinal) {
+                        let reason = format!("Pod {} waits for it", member.pod.name);
+                        draft.act(
+                            &name,
+                            Action::CreateClaim { name: name.as_str().into(), claim: Box::new(claim), reason },
+                        );
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// Whether a condemned Pod's claims are ready for its deletion; writes their owner references
+/// first where they are not.
+pub fn released_for(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFacts) -> bool {
+    let before = draft.actions.len();
+    for template in templates(context, None) {
+        let name = build::claim_name(&template, &context.snapshot.set.name, ordinal);
+        if let Some(claim) = context.snapshot.claims.get(name.as_str()) {
+            own(context, draft, claim, pod, true);
+        }
+    }
+    draft.actions.len() == before
+}
+
+fn templates(context: Context<'_>, of_member: Option<&[Box<str>]>) -> BTreeSet<Box<str>> {
+    let of_set = context.spec.claim_templates.iter().map(|claim| Box::from(claim.name.as_str()));
+    of_set.chain(of_member.unwrap_or_default().iter().cloned()).collect()
+}
+
+/// Writes the owner references that the retention policy asks for, where they differ. A claim of
+/// another set, or with another controller, is left alone.
+fn own(context: Context<'_>, draft: &mut Draft, claim: &ClaimFacts, pod: &PodFacts, condemned: bool) {
+    let set = &context.snapshot.set;
+    let foreign = claim.made_for.as_deref().is_some_and(|other| other != &*set.name)
+        || claim.owners.iter().any(|owner| owner.controller && owner.uid != set.uid && owner.uid != pod.uid);
+    if foreign || claim.terminating {
+        return;
+    }
+    let want_pod = condemned && context.spec.delete_claims_when_scaled;
+    let want_set = context.spec.delete_claims_with_set && !want_pod;
+    let mut changes = Vec::new();
+    let has = |uid: &str| claim.owners.iter().any(|owner| &*owner.uid == uid);
+    if want_set && !has(&set.uid) {
+        changes.push(build::set_claim_owner(set));
+    } else if !want_set && has(&set.uid) {
+        changes.push(json!({"$patch": "delete", "uid": set.uid}));
+    }
+    if want_pod && !has(&pod.uid) {
+        changes.push(json!({"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}));
+    } else if !want_pod {
+        let of_pod = claim.owners.iter().filter(|owner| &*owner.kind == "Pod" && owner.name == pod.name);
+        changes.extend(of_pod.map(|owner| json!({"$patch": "delete", "uid": owner.uid})));
+    }
+    if changes.is_empty() {
+        return;
+    }
+    let reason = if want_pod {
+        format!("whenScaled is Delete and Pod {} is to go", pod.name)
+    } else {
+        "persistentVolumeClaimRetentionPolicy asks for these owners".to_owned()
+    };
+    let target =
+        Target { name: claim.name.clone(), uid: claim.uid.clone(), resource_version: claim.resource_version.clone() };
+    let patch = json!({"metadata": {
+        "uid": claim.uid, "resourceVersion": claim.resource_version, "ownerReferences": changes,
+    }});
+    draft.act(&claim.name, Action::PatchClaim { target, patch: Box::new(patch), reason });
+}

@@ -1,0 +1,287 @@
+//! Conditions: how a set stands, why, and since when.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::draft::{Context, Draft};
+use super::status::Counts;
+use crate::api::names::conditions as types;
+use crate::api::{AdvancedStatefulSetStatus, Condition};
+use crate::model::Snapshot;
+
+/// Longest message of a condition, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// A condition as it should stand, without its times.
+pub struct Wanted {
+    pub type_: &'static str,
+    pub status: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Wanted {
+    fn new(type_: &'static str, status: bool, reason: &'static str, message: impl Into<String>) -> Wanted {
+        Wanted { type_, status, reason, message: message.into() }
+    }
+}
+
+/// All conditions: ours as they should stand, those that others wrote as they are.
+pub fn conditions(
+    context: Context<'_>,
+    draft: &mut Draft,
+    counts: &Counts,
+    complete: bool,
+    status: &AdvancedStatefulSetStatus,
+) -> Vec<Condition> {
+    let progressing = progressing(context, draft, counts, complete, status);
+    let mut wanted = vec![available(context, counts), paused(context), blocked(draft), failure(context, draft)];
+    wanted.extend(not_acted_on(context));
+    let mut merged = merge(context.snapshot, &wanted);
+    put(&mut merged, progressing);
+    drop_stale(&mut merged, &wanted);
+    merged
+}
+
+/// The stored conditions with these in their place.
+pub fn merge(snapshot: &Snapshot, wanted: &[Wanted]) -> Vec<Condition> {
+    let mut merged = snapshot.set.status.conditions.clone();
+    for one in wanted {
+        put(&mut merged, stamp(snapshot, one));
+    }
+    merged
+}
+
+fn put(conditions: &mut Vec<Condition>, new: Condition) {
+    match conditions.iter_mut().find(|old| old.type_ == new.type_) {
+        Some(old) => *old = new,
+        None => conditions.push(new),
+    }
+}
+
+fn drop_stale(conditions: &mut Vec<Condition>, wanted: &[Wanted]) {
+    let is_wanted = wanted.iter().any(|one| one.type_ == types::FIELDS_NOT_ACTED_ON);
+    conditions.retain(|one| one.type_ != types::FIELDS_NOT_ACTED_ON || is_wanted);
+}
+
+fn stamp(snapshot: &Snapshot, wanted: &Wanted) -> Condition {
+    let status = if wanted.status { "True" } else { "False" };
+    let old = snapshot.set.status.conditions.iter().find(|old| old.type_ == wanted.type_);
+    let kept = old.filter(|old| old.status == status).and_then(|old| old.last_transition_time.clone());
+    Condition {
+        type_: wanted.type_.to_owned(),
+        status: status.to_owned(),
+        reason: Some(wanted.reason.to_owned()),
+        message: Some(cut(&wanted.message)),
+        observed_generation: Some(snapshot.set.generation),
+        last_transition_time: Some(kept.unwrap_or_else(|| whole_seconds(snapshot.now))),
+        last_update_time: None,
+    }
+}
+
+/// The apiserver stores times in whole seconds; a finer one would differ from what is stored.
+fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+fn cut(message: &str) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message.to_owned();
+    }
+    let mut end = MESSAGE_BYTES_MAX - 4;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{} …", &message[..end])
+}
+
+fn available(context: Context<'_>, counts: &Counts) -> Wanted {
+    let replicas = context.view.slots.len();
+    let least = replicas.saturating_sub(context.spec.rolling.max_unavailable);
+    let message = format!("{} of {replicas} Pods are available, at least {least} should be", counts.slots_available);
+    if counts.slots_available >= least {
+        Wanted::new(types::AVAILABLE, true, "MinimumPodsAvailable", message)
+    } else {
+        Wanted::new(types::AVAILABLE, false, "MinimumPodsUnavailable", message)
+    }
+}
+
+fn paused(context: Context<'_>) -> Wanted {
+    if context.spec.rolling.paused {
+        Wanted::new(types::PAUSED, true, "Paused", "no Pod changes revision until the rollout is resumed")
+    } else {
+        Wanted::new(types::PAUSED, false, "NotPaused", "")
+    }
+}
+
+fn blocked(draft: &Draft) -> Wanted {
+    if draft.blocked.is_empty() {
+        return Wanted::new(types::IN_PLACE_UPDATE_BLOCKED, false, "NothingBlocked", "");
+    }
+    Wanted::new(types::IN_PLACE_UPDATE_BLOCKED, true, "NotPossibleInPlace", draft.blocked.join(". "))
+}
+
+fn failure(context: Context<'_>, draft: &Draft) -> Wanted {
+    if let Some(message) = &context.revisions.invalid_template {
+        let message =
+            format!("spec.template is refused, the Pods stay on {}: {message}", context.revisions.update.name);
+        return Wanted::new(types::REPLICA_FAILURE, true, "InvalidTemplate", message);
+    }
+    if let Some((reason, message)) = draft.failures.first() {
+        return Wanted::new(types::REPLICA_FAILURE, true, reason, message.clone());
+    }
+    refused(context.snapshot).unwrap_or_else(|| Wanted::new(types::REPLICA_FAILURE, false, "NothingRefused", ""))
+}
+
+/// What the apiserver refused lately, in its own words.
+pub fn refused(snapshot: &Snapshot) -> Option<Wanted> {
+    let refusals = &snapshot.answers.refusals;
+    let first = refusals.first()?;
+    let reason = match first.reason.as_str() {
+        "QuotaExceeded" => "QuotaExceeded",
+        "Forbidden" => "Forbidden",
+        "AdmissionDenied" => "AdmissionDenied",
+        "Invalid" => "Invalid",
+        _ => "Refused",
+    };
+    let more = if refusals.len() > 1 { format!(" (and {} more refusals)", refusals.len() - 1) } else { String::new() };
+    Some(Wanted::new(types::REPLICA_FAILURE, true, reason, format!("{}: {}{more}", first.object, first.message)))
+}
+
+fn not_acted_on(context: Context<'_>) -> Option<Wanted> {
+    let fields = &context.spec.not_acted_on;
+    (!fields.is_empty()).then(|| {
+        let message = format!("accepted, and not acted on by this version: {}", fields.join(", "));
+        Wanted::new(types::FIELDS_NOT_ACTED_ON, true, "NotActedOn", message)
+    })
+}
+
+/// Whether things move, stand by order, or are stuck.
+fn progressing(
+    context: Context<'_>,
+    draft: &mut Draft,
+    counts: &Counts,
+    complete: bool,
+    status: &AdvancedStatefulSetStatus,
+) -> Condition {
+    let snapshot = context.snapshot;
+    let old = snapshot.set.status.conditions.iter().find(|old| old.type_ == types::PROGRESSING);
+    let state = state(context, draft, counts, complete);
+    let moving = matches!(state, State::Moving(_));
+    let was_moving = old.is_some_and(|old| old.reason.as_deref().is_none_or(|reason| !is_standing(reason)));
+    let progressed = made_progress(&snapshot.set.status, status) || !was_moving || !moving;
+    let kept = old.and_then(|old| old.last_update_time.clone()).filter(|_| !progressed);
+    let moved_at = match kept {
+        Some(time) => time,
+        None if moving => whole_seconds(snapshot.now),
+        None => old
+            .filter(|old| old.reason.as_deref() == Some(state.reason()))
+            .and_then(|old| old.last_update_time.clone())
+            .unwrap_or_else(|| whole_seconds(snapshot.now)),
+    };
+    let due = moved_at
+        .0
+        .saturating_add(SignedDuration::from_secs(context.spec.progress_deadline_seconds))
+        .unwrap_or(Timestamp::MAX);
+    let wanted = if moving && snapshot.now >= due {
+        let message = format!("no progress for {} s; {}", context.spec.progress_deadline_seconds, state.message());
+        Wanted::new(types::PROGRESSING, false, "ProgressDeadlineExceeded", message)
+    } else {
+        if moving {
+            draft.wake(due);
+        }
+        Wanted::new(types::PROGRESSING, true, state.reason(), state.message())
+    };
+    Condition { last_update_time: Some(moved_at), ..stamp(snapshot, &wanted) }
+}
+
+const STANDING: [&str; 4] = ["Complete", "Paused", "OnDelete", "Partitioned"];
+
+fn is_standing(reason: &str) -> bool {
+    STANDING.contains(&reason)
+}
+
+enum State {
+    /// Nothing to do, or nothing that may be done: a reason of [`STANDING`].
+    Standing(&'static str, String),
+    Moving((&'static str, String)),
+}
+
+impl State {
+    fn reason(&self) -> &'static str {
+        match self {
+            State::Standing(reason, _) | State::Moving((reason, _)) => reason,
+        }
+    }
+
+    fn message(&self) -> &str {
+        match self {
+            State::Standing(_, message) | State::Moving((_, message)) => message,
+        }
+    }
+}
+
+fn state(context: Context<'_>, draft: &Draft, counts: &Counts, complete: bool) -> State {
+    let replicas = context.view.slots.len();
+    if complete {
+        return State::Standing(
+            "Complete",
+            format!("all {replicas} Pods are available on {}", context.revisions.update.name),
+        );
+    }
+    let settled = counts.slots_available == replicas && counts.condemned == 0 && counts.under_way == 0;
+    if settled && counts.outdated > 0 {
+        let message = format!("{} of {replicas} Pods are on an older revision", counts.outdated);
+        if context.spec.on_delete {
+            return State::Standing("OnDelete", format!("{message}, until they are deleted by hand"));
+        }
+        if context.spec.rolling.paused {
+            return State::Standing("Paused", format!("{message}, the rollout is paused"));
+        }
+        if counts.held == counts.outdated {
+            return State::Standing("Partitioned", format!("{message}, held back by the partition"));
+        }
+    }
+    if let Some(waiting) = draft.waiting.first() {
+        return State::Moving((waiting.reason, waiting.message.clone()));
+    }
+    let busy = context.view.slots.iter().find(|slot| !context.view.slot_is_available(slot));
+    if let Some(slot) = busy {
+        let why = slot.pod().map_or_else(|| "does not exist yet".to_owned(), |pod| describe(context, pod));
+        return State::Moving(("WaitingForPods", format!("Pod {} {why}", slot.name)));
+    }
+    if counts.outdated > 0 && !draft.blocked.is_empty() {
+        return State::Moving((
+            "WaitingForInPlaceUpdate",
+            "Pods cannot be updated in place, see InPlaceUpdateBlocked".to_owned(),
+        ));
+    }
+    State::Moving(("Moving", format!("{} of {replicas} Pods are on {}", counts.updated, context.revisions.update.name)))
+}
+
+fn describe(context: Context<'_>, pod: &crate::model::PodFacts) -> String {
+    if pod.is_terminating() {
+        return "is being deleted".to_owned();
+    }
+    if pod.unschedulable {
+        return "cannot be scheduled".to_owned();
+    }
+    let waiting = pod.containers.iter().find_map(|container| Some((container, container.waiting_reason.as_deref()?)));
+    if let Some((container, reason)) = waiting {
+        return format!("is not Ready: container {} is waiting ({reason})", container.name);
+    }
+    if pod.is_ready() {
+        return format!("is Ready, and not yet for {} s", context.spec.min_ready_seconds);
+    }
+    "is not Ready".to_owned()
+}
+
+/// Whether anything came nearer to what is wanted.
+fn made_progress(old: &AdvancedStatefulSetStatus, new: &AdvancedStatefulSetStatus) -> bool {
+    old.observed_generation != new.observed_generation
+        || old.update_revision != new.update_revision
+        || new.updated_replicas > old.updated_replicas
+        || new.ready_replicas > old.ready_replicas
+        || new.available_replicas > old.available_replicas
+        || new.replicas != old.replicas
+}

@@ -1,0 +1,253 @@
+//! A plan while it is being made: what the phases share, and the one place where the budget is
+//! spent.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::{Action, GateWhy, PatchWhy, PlannedEvent, Question, Target};
+use super::revisions::Revisions;
+use super::view::{Slot, View};
+use crate::api::Disruption;
+use crate::api::names;
+use crate::inplace::patch::{fence_patch, gate_patch};
+use crate::model::{Gate, LivePod, Ordinal, PodFacts, Snapshot, ValidSpec};
+
+/// What every phase sees.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub snapshot: &'a Snapshot,
+    pub spec: &'a ValidSpec,
+    pub revisions: &'a Revisions,
+    pub view: &'a View,
+}
+
+/// What the phases have decided so far.
+#[derive(Default)]
+pub struct Draft {
+    pub questions: BTreeSet<Question>,
+    pub actions: Vec<Action>,
+    pub disruptions: Vec<Action>,
+    pub ledger: Vec<Disruption>,
+    pub events: Vec<PlannedEvent>,
+    pub wake_at: Option<Timestamp>,
+    /// Why a Pod, claim or hook holds things up; the first is shown.
+    pub waiting: Vec<Waiting>,
+    /// What cannot be made in place under `InPlaceOnly`.
+    pub blocked: Vec<String>,
+    /// What stands in the way of Pods that should exist.
+    pub failures: Vec<(&'static str, String)>,
+    /// Ordinals for which this plan creates a Pod on the update revision.
+    pub created_updated: BTreeSet<Ordinal>,
+    /// Slots that are not available, or that the ledger names.
+    unavailable: BTreeSet<Ordinal>,
+    touched: BTreeSet<Box<str>>,
+}
+
+/// Something that has to happen before things go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// CamelCase, begins with `Waiting`.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Draft {
+    pub fn new(context: Context<'_>) -> Draft {
+        let view = context.view;
+        let mut draft = Draft { ledger: context.snapshot.set.status.disrupted.clone(), ..Draft::default() };
+        draft.unavailable =
+            view.slots.iter().filter(|slot| !view.slot_is_available(slot)).map(|slot| slot.ordinal).collect();
+        for slot in &view.slots {
+            if let Some(at) = slot.pod().and_then(|pod| pod.available_at(view.min_ready_seconds)) {
+                if at > view.now {
+                    draft.wake(at);
+                }
+            }
+        }
+        draft.count_ledger(context);
+        draft
+    }
+
+    fn count_ledger(&mut self, context: Context<'_>) {
+        let named = self.ledger.iter().map(|entry| entry.ordinal);
+        self.unavailable.extend(named.filter(|ordinal| context.spec.slots.contains(*ordinal)));
+    }
+
+    pub fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    pub fn wake_in(&mut self, now: Timestamp, seconds: i64) {
+        self.wake(now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now));
+    }
+
+    pub fn wait(&mut self, reason: &'static str, message: String) {
+        self.waiting.push(Waiting { reason, message });
+    }
+
+    pub fn warn(&mut self, reason: &'static str, action: &'static str, message: String) {
+        self.events.push(PlannedEvent { warning: true, reason, action, message });
+    }
+
+    pub fn is_touched(&self, name: &str) -> bool {
+        self.touched.contains(name)
+    }
+
+    /// Adds an action that takes nothing down that is Ready. One per Pod and plan.
+    pub fn act(&mut self, name: &str, action: Action) {
+        if self.touched.insert(name.into()) {
+            self.actions.push(action);
+        }
+    }
+
+    /// How many slots are not available, this one apart.
+    pub fn unavailable_besides(&self, ordinal: Ordinal) -> usize {
+        self.unavailable.len() - usize::from(self.unavailable.contains(&ordinal))
+    }
+
+    pub fn unavailable_count(&self) -> usize {
+        self.unavailable.len()
+    }
+
+    /// Takes a Pod down, or goes on with taking it down. A Pod that is Ready needs room in the
+    /// budget and an entry in the ledger; its resourceVersion, which the action carries, makes
+    /// sure that one that is not Ready here is not Ready when it is done either.
+    /// False: not now.
+    pub fn disrupt(&mut self, context: Context<'_>, slot: &Slot, pod: &PodFacts, action: Action) -> bool {
+        if self.is_touched(&pod.name) {
+            return false;
+        }
+        if !pod.is_ready() {
+            self.act(&pod.name, action);
+            self.unavailable.insert(slot.ordinal);
+            return true;
+        }
+        let entry = self.ledger.iter().find(|entry| entry.ordinal == slot.ordinal);
+        let under_way = entry.is_some_and(|entry| *entry.uid == *pod.uid && matches!(pod.gate, Gate::Closed { .. }));
+        let budget = context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
+        if !under_way && self.unavailable_besides(slot.ordinal) >= budget {
+            return false;
+        }
+        match entry {
+            Some(entry)
+                if under_way || (*entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version) => {}
+            // An older entry of this ordinal has to leave first.
+            Some(_) => {
+                self.ask_live(context, slot.ordinal);
+                return false;
+            }
+            None if self.ledger.len() >= budget => return false,
+            None => self.ledger.push(Disruption {
+                ordinal: slot.ordinal,
+                uid: pod.uid.to_string(),
+                resource_version: pod.resource_version.to_string(),
+                revision: context.revisions.update.hash.to_string(),
+            }),
+        }
+        self.unavailable.insert(slot.ordinal);
+        self.touched.insert(pod.name.clone());
+        self.disruptions.push(action);
+        true
+    }
+
+    /// Lets entries of the ledger go that a live read shows to be over, and asks for the reads
+    /// where something waits for it.
+    pub fn review_ledger(&mut self, context: Context<'_>, more_is_wanted: bool) {
+        let over: Vec<Ordinal> = self
+            .ledger
+            .iter()
+            .filter(|entry| {
+                is_over(context, entry, context.view.slot(entry.ordinal).and_then(Slot::pod).map(|pod| &**pod))
+            })
+            .map(|entry| entry.ordinal)
+            .collect();
+        let blocks = self.ledger.len() >= context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
+        if !over.is_empty() && (over.len() == self.ledger.len() || (more_is_wanted && blocks)) {
+            for ordinal in over {
+                self.ask_live(context, ordinal);
+            }
+        }
+        let answers = &context.snapshot.answers.live_pods;
+        let (gone, kept): (Vec<Disruption>, Vec<Disruption>) =
+            std::mem::take(&mut self.ledger).into_iter().partition(|entry| match answers.get(&entry.ordinal) {
+                Some(LivePod::Gone) => is_over(context, entry, None),
+                Some(LivePod::Found(pod)) => is_over(context, entry, Some(pod)),
+                None => false,
+            });
+        self.ledger = kept;
+        for entry in gone {
+            if context.view.slot(entry.ordinal).is_some_and(|slot| context.view.slot_is_available(slot)) {
+                self.unavailable.remove(&entry.ordinal);
+            }
+        }
+    }
+
+    fn ask_live(&mut self, context: Context<'_>, ordinal: Ordinal) {
+        if !context.snapshot.answers.live_pods.contains_key(&ordinal) {
+            let name = format!("{}-{ordinal}", context.snapshot.set.name).into();
+            self.questions.insert(Question::LivePod { ordinal, name });
+        }
+    }
+
+    /// Entries whose disruption was never carried out and is not carried out by this plan: the
+    /// Pod's resourceVersion is moved, so that no late request can do it any more.
+    pub fn fence(&mut self, context: Context<'_>) {
+        let mut fences = Vec::new();
+        for entry in &self.ledger {
+            let Some(pod) = context.view.slot(entry.ordinal).and_then(Slot::pod) else { continue };
+            let pending = *entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version;
+            if pending && !self.is_touched(&pod.name) {
+                fences.push((std::sync::Arc::clone(pod), entry.ordinal));
+            }
+        }
+        for (pod, ordinal) in fences {
+            let patch = fence_patch(&pod, context.view.now);
+            self.act(
+                &pod.name,
+                Action::PatchPod {
+                    ordinal,
+                    target: target(&pod),
+                    why: PatchWhy::Fence,
+                    revision: pod.revision_label().into(),
+                    patch: Box::new(patch),
+                    reason: "a planned disruption is not wanted any more".into(),
+                },
+            );
+        }
+    }
+}
+
+/// Whether an entry's disruption is over, or can never happen any more, going by this state of
+/// the ordinal's Pod.
+fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> bool {
+    let wanted = context.spec.slots.contains(entry.ordinal);
+    let Some(pod) = pod else { return !wanted };
+    let moved = *pod.uid != *entry.uid || *pod.resource_version != *entry.resource_version;
+    if !wanted {
+        return moved;
+    }
+    moved && context.view.is_available(pod) && !is_under_way(context, pod)
+}
+
+/// A Pod whose containers are, or are about to be, re-created in place.
+pub fn is_under_way(context: Context<'_>, pod: &PodFacts) -> bool {
+    matches!(pod.gate, Gate::Closed { .. })
+        || crate::inplace::progress(pod, context.view.now) != crate::inplace::Progress::Done
+}
+
+/// The target of an action on a Pod.
+pub fn target(pod: &PodFacts) -> Target {
+    Target { name: pod.name.clone(), uid: pod.uid.clone(), resource_version: pod.resource_version.clone() }
+}
+
+/// Turns a Pod's readiness gate.
+pub fn turn_gate(pod: &PodFacts, ordinal: Ordinal, why: GateWhy, now: Timestamp, reason: String) -> Action {
+    Action::PatchPodStatus {
+        ordinal,
+        target: target(pod),
+        why,
+        patch: Box::new(gate_patch(pod, why == GateWhy::Open, now, &reason)),
+        reason,
+    }
+}

@@ -1,0 +1,72 @@
+//! The readiness gate of Pods that nothing else is done to: opened for new Pods, for those whose
+//! update is done, and for those that turned round. And what happens when an update's effect
+//! never comes.
+
+use jiff::SignedDuration;
+
+use super::action::{Action, DeleteWhy, GateWhy};
+use super::draft::{Context, Draft, target, turn_gate};
+use super::view::Slot;
+use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::{Progress, Waiting, progress, state::InPlaceState};
+use crate::model::{Gate, PodFacts};
+
+/// How often to look at an update that shows no event, such as a container that restarted by itself just
+/// before the patch.
+const RECHECK_SECONDS: i64 = 15;
+
+pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
+    for slot in &context.view.slots {
+        let Some(member) = slot.member() else { continue };
+        let pod = &member.pod;
+        if pod.is_terminating() || pod.is_terminal() || draft.is_touched(&pod.name) {
+            continue;
+        }
+        match progress(pod, context.view.now) {
+            Progress::Waiting(waiting) => wait_for_effect(context, draft, slot, pod, &waiting),
+            Progress::Done => open(context, draft, slot, pod),
+        }
+    }
+}
+
+fn open(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts) {
+    let reason = match &pod.gate {
+        Gate::Unset if pod.containers_ready => "its containers are ready",
+        Gate::Closed { .. } => "its containers are the ones that its revision asks for",
+        _ => return,
+    };
+    draft.act(&pod.name, turn_gate(pod, slot.ordinal, GateWhy::Open, context.view.now, reason.to_owned()));
+}
+
+/// A patched Pod whose containers are not the new ones yet.
+fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts, waiting: &Waiting) {
+    let rolling = &context.spec.rolling;
+    draft.wait("WaitingForContainer", format!("Pod {}: {}", pod.name, waiting.why));
+    draft.wake_in(context.view.now, RECHECK_SECONDS);
+    let Some(state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse) else { return };
+    if waiting.effect_seen || *state.revision != *pod.revision_label() {
+        return;
+    }
+    let limit = SignedDuration::from_secs(rolling.timeout_seconds);
+    let due = state.patched_at.saturating_add(limit).unwrap_or(state.patched_at);
+    if context.view.now < due {
+        draft.wake(due);
+        return;
+    }
+    let why = format!("its update in place showed no effect within {} s ({})", rolling.timeout_seconds, waiting.why);
+    match rolling.policy {
+        PodUpdatePolicy::InPlaceOnly => {
+            draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name));
+            draft.blocked.push(format!("Pod {}: {why}", pod.name));
+        }
+        PodUpdatePolicy::InPlaceIfPossible | PodUpdatePolicy::ReCreate => {
+            let action = Action::DeletePod {
+                ordinal: slot.ordinal,
+                target: target(pod),
+                why: DeleteWhy::InPlaceTimeout,
+                reason: why,
+            };
+            draft.disrupt(context, slot, pod, action);
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Which Pods change revision now: not more than the budget allows, in order, broken ones first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
+use super::draft::{Context, Draft, target, turn_gate};
+use super::revisions::Revision;
+use super::view::{Holder, Member, On, Slot, View};
+use crate::api::names;
+use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::decide::{Change, Contents, Decision, InPlacePatch};
+use crate::inplace::patch::pod_patch;
+use crate::inplace::state::{InPlaceState, next_state};
+use crate::model::{Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec};
+
+/// Marks the slots that the partition holds back.
+pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut View) {
+    let partition = spec.rolling.partition.min(view.slots.len());
+    let order = update_order(snapshot, spec, update, view);
+    for index in &order[order.len() - partition..] {
+        view.slots[*index].held = true;
+    }
+}
+
+/// Slots in the order of their update, as indices: the highest first; with priorities, those that
+/// are updated, then those that have no old Pod to keep, then the others by priority.
+fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &View) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..view.slots.len()).rev().collect();
+    let Some(priority) = &spec.rolling.priority else { return order };
+    let being_replaced = |slot: &Slot| {
+        snapshot
+            .set
+            .status
+            .disrupted
+            .iter()
+            .any(|entry| entry.ordinal == slot.ordinal && *entry.revision == *update.hash)
+    };
+    order.sort_by_cached_key(|index| {
+        let slot = &view.slots[*index];
+        let updated = slot.member().map_or(slot.was_updated, |member| member.is_on(update)) || being_replaced(slot);
+        match slot.pod() {
+            _ if updated => (0, PriorityKey::default()),
+            Some(pod) if !pod.is_terminating() => (2, priority_key(priority, pod)),
+            _ => (1, PriorityKey::default()),
+        }
+    });
+    order
+}
+
+/// Sorts ascending: what comes first is updated first.
+type PriorityKey = (i64, i64);
+
+fn priority_key(priority: &Priority, pod: &PodFacts) -> PriorityKey {
+    match priority {
+        Priority::Weight(terms) => {
+            let weight: i64 =
+                terms.iter().filter(|(_, selector)| selector.matches_map(&pod.labels)).map(|(weight, _)| weight).sum();
+            (-weight, 0)
+        }
+        Priority::Order(keys) => {
+            let found = keys.iter().enumerate().find_map(|(level, key)| Some((level, pod.labels.get(key.as_str())?)));
+            match found {
+                Some((level, value)) => (i64::try_from(level).unwrap_or(i64::MAX), -trailing_number(value)),
+                None => (i64::MAX, 0),
+            }
+        }
+    }
+}
+
+/// The number at the end of a label's value; 0 where there is none.
+fn trailing_number(value: &str) -> i64 {
+    let digits = value.bytes().rev().take_while(u8::is_ascii_digit).count();
+    value[value.len() - digits..].parse().unwrap_or(0)
+}
+
+/// Whether a Pod is there that only the budget keeps from being taken down.
+pub fn wants_budget(context: Context<'_>) -> bool {
+    context.view.slots.iter().any(|slot| {
+        slot.member().is_some_and(|member| {
+            member.pod.is_ready()
+                && (is_marked(&member.pod) || (may_update(context, slot) && is_outdated(context, member)))
+        })
+    })
+}
+
+pub fn rollout(context: Context<'_>, draft: &mut Draft) {
+    delete_specified(context, draft);
+    relabel(context, draft);
+    if context.spec.on_delete || context.spec.rolling.paused {
+        return;
+    }
+    let mut changes = Changes::default();
+    let order = update_order(context.snapshot, context.spec, &context.revisions.update, context.view);
+    let outdated: Vec<&Slot> = order
+        .iter()
+        .map(|index| &context.view.slots[*index])
+        .filter(|slot| may_update(context, slot))
+        .filter(|slot| slot.member().is_some_and(|member| is_outdated(context, member)))
+        .collect();
+    update_in_hand(context, draft, &mut changes, &outdated);
+    update_broken(context, draft, &mut changes, &outdated);
+    update_healthy(context, draft, &mut changes, &outdated);
+}
+
+fn may_update(context: Context<'_>, slot: &Slot) -> bool {
+    !slot.held && !context.spec.on_delete && !context.spec.rolling.paused
+}
+
+fn is_outdated(context: Context<'_>, member: &Member) -> bool {
+    !member.is_on(&context.revisions.update) && !member.pod.is_terminating() && !member.pod.is_terminal()
+}
+
+fn is_marked(pod: &PodFacts) -> bool {
+    pod.labels.contains_key(names::SPECIFIED_DELETE_LABEL) && !pod.is_terminating()
+}
+
+/// Pods that users marked, before any other.
+fn delete_specified(context: Context<'_>, draft: &mut Draft) {
+    for slot in context.view.slots.iter().rev() {
+        let Some(pod) = slot.pod().filter(|pod| is_marked(pod) && !pod.is_terminal()) else { continue };
+        let action = Action::DeletePod {
+            ordinal: slot.ordinal,
+            target: target(pod),
+            why: DeleteWhy::SpecifiedDelete,
+            reason: format!("it has the label {}", names::SPECIFIED_DELETE_LABEL),
+        };
+        if !draft.disrupt(context, slot, pod, action) {
+            draft.wait("WaitingForPods", format!("Pod {} is to be deleted when the budget has room", pod.name));
+        }
+    }
+}
+
+/// Pods that are on a revision and do not carry its hash: a native name, or none.
+fn relabel(context: Context<'_>, draft: &mut Draft) {
+    for slot in &context.view.slots {
+        let Some(member) = slot.member() else { continue };
+        let On::Known(revision) = &member.on else { continue };
+        if member.label_is_hash() || member.pod.is_terminating() {
+            continue;
+        }
+        let nothing = InPlacePatch { rebuild: Vec::new(), metadata_only: true, differences: Vec::new() };
+        let template = &revision.template;
+        let patch = pod_patch(&member.pod, template, template, &nothing, &revision.hash, None);
+        let action = Action::PatchPod {
+            ordinal: slot.ordinal,
+            target: target(&member.pod),
+            why: PatchWhy::Metadata,
+            revision: revision.hash.clone(),
+            patch: Box::new(patch),
+            reason: format!("it is what revision {} makes, and its label did not say so", revision.name),
+        };
+        draft.act(&member.pod.name, action);
+    }
+}
+
+/// What can be done to one outdated Pod.
+enum Step {
+    /// Labels and annotations: free.
+    Metadata(InPlacePatch),
+    InPlace(InPlacePatch),
+    Recreate(String),
+    Blocked(String),
+}
+
+/// The differences from each old revision to the present template, made once each.
+#[derive(Default)]
+struct Changes {
+    by_hash: BTreeMap<Box<str>, Arc<Change>>,
+}
+
+impl Changes {
+    fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
+        match &member.on {
+            On::Known(revision) => Arc::clone(
+                self.by_hash.entry(revision.hash.clone()).or_insert_with(|| Arc::new(change(context, member))),
+            ),
+            On::Shown(_) => Arc::new(change(context, member)),
+        }
+    }
+}
+
+fn change(context: Context<'_>, member: &Member) -> Change {
+    let update = &context.revisions.update;
+    let new_claims: Vec<Box<str>> = super::build::claim_names_of(update, context.spec);
+    let old_claims = member.claim_names(&new_claims).to_vec();
+    let names = |claims: &[Box<str>]| claims.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (old_names, new_names) = (names(&old_claims), names(&new_claims));
+    let old: Vec<&str> = old_names.iter().map(String::as_str).collect();
+    let new: Vec<&str> = new_names.iter().map(String::as_str).collect();
+    Change::between(
+        Contents { template: member.template(), claims: &old },
+        Contents { template: &update.template, claims: &new },
+    )
+}
+
+fn step(context: Context<'_>, changes: &mut Changes, member: &Member) -> Step {
+    let rolling = &context.spec.rolling;
+    if rolling.policy == PodUpdatePolicy::ReCreate {
+        return Step::Recreate("podUpdatePolicy is ReCreate".into());
+    }
+    let update = &context.revisions.update;
+    let key = (member.pod.uid.clone(), update.hash.clone());
+    let reasons =
+        match (context.snapshot.answers.refused_patches.get(&key), changes.of(context, member).for_pod(&member.pod)) {
+            (Some(message), _) => format!("the apiserver refused the update in place: {message}"),
+            (None, Decision::Patch(patch)) if patch.metadata_only => return Step::Metadata(patch),
+            (None, Decision::Patch(patch)) => return Step::InPlace(patch),
+            (None, Decision::Recreate { reasons }) => reasons.join("; "),
+        };
+    if rolling.policy == PodUpdatePolicy::InPlaceOnly { Step::Blocked(reasons) } else { Step::Recreate(reasons) }
+}
+
+/// Pods whose gate was closed for an update: they are ours to go on with, whatever came since.
+fn update_in_hand(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, outdated: &[&Slot]) {
+    for slot in outdated {
+        let Some(member) = slot.member() else { continue };
+        if let Gate::Closed { since, .. } = member.pod.gate {
+            advance(context, draft, changes, slot, member, since);
+        }
+    }
+}
+
+/// Pods that are not Ready and outdated. Those that cannot run go freely; those that ran and lost
+/// their readiness may come back, and go at most `maxUnavailable` at a time.
+fn update_broken(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, outdated: &[&Slot]) {
+    let mut room = context.spec.rolling.max_unavailable.saturating_sub(changing(context, draft));
+    for slot in outdated {
+        let Some(member) = slot.member().filter(|member| !member.pod.is_ready()) else { continue };
+        if matches!(member.pod.gate, Gate::Closed { .. }) || draft.is_touched(&member.pod.name) {
+            continue;
+        }
+        let free = cannot_run(&member.pod, context.view.now);
+        if !free && room == 0 {
+            draft.wait(
+                "WaitingForPods",
+                format!(
+                    "Pod {} lost its readiness and is updated when the Pods before it are available",
+                    member.pod.name
+                ),
+            );
+            continue;
+        }
+        if advance(context, draft, changes, slot, member, None) && !free {
+            room -= 1;
+        }
+    }
+}
+
+/// Slots that this rollout has changed and that are not available yet.
+fn changing(context: Context<'_>, draft: &Draft) -> usize {
+    let update = &context.revisions.update;
+    let is_changing = |slot: &&Slot| {
+        !slot.held
+            && match &slot.holder {
+                Holder::Nobody | Holder::Adopting | Holder::Foreign(_) => true,
+                Holder::Member(member) => {
+                    draft.is_touched(&member.pod.name)
+                        || member.pod.is_terminating()
+                        || (member.is_on(update) && !context.view.is_available(&member.pod))
+                }
+            }
+    };
+    context.view.slots.iter().filter(is_changing).count()
+}
+
+fn update_healthy(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, outdated: &[&Slot]) {
+    for slot in outdated {
+        let Some(member) = slot.member().filter(|member| member.pod.is_ready()) else { continue };
+        if matches!(member.pod.gate, Gate::Closed { .. }) || draft.is_touched(&member.pod.name) {
+            continue;
+        }
+        advance(context, draft, changes, slot, member, None);
+    }
+}
+
+/// Takes the next step of one Pod's update. False: nothing was done now.
+fn advance(
+    context: Context<'_>,
+    draft: &mut Draft,
+    changes: &mut Changes,
+    slot: &Slot,
+    member: &Member,
+    closed_since: Option<Timestamp>,
+) -> bool {
+    let pod = &member.pod;
+    match step(context, changes, member) {
+        Step::Metadata(patch) => {
+            draft.act(&pod.name, patch_action(context, slot, member, &patch, PatchWhy::Metadata));
+            true
+        }
+        Step::Blocked(reasons) => {
+            draft.blocked.push(format!("Pod {}: {reasons}", pod.name));
+            false
+        }
+        Step::Recreate(reason) => {
+            let action =
+                Action::DeletePod { ordinal: slot.ordinal, target: target(pod), why: DeleteWhy::Update, reason };
+            draft.disrupt(context, slot, pod, action)
+        }
+        Step::InPlace(patch) => in_place(context, draft, slot, member, &patch, closed_since),
+    }
+}
+
+fn in_place(
+    context: Context<'_>,
+    draft: &mut Draft,
+    slot: &Slot,
+    member: &Member,
+    patch: &InPlacePatch,
+    closed_since: Option<Timestamp>,
+) -> bool {
+    let pod = &member.pod;
+    let now = context.view.now;
+    let runs = pod.containers.iter().any(|container| container.running.is_some());
+    match &pod.gate {
+        // Nothing runs that traffic would have to be kept from.
+        Gate::Open if runs => {
+            let names: Vec<&str> = patch.rebuild.iter().map(|(name, _)| &**name).collect();
+            let reason = format!("{} is re-created for revision {}", names.join(", "), context.revisions.update.name);
+            let action = turn_gate(pod, slot.ordinal, GateWhy::Close, now, reason);
+            return draft.disrupt(context, slot, pod, action);
+        }
+        Gate::Closed { .. } => {
+            let grace = SignedDuration::from_secs(context.spec.rolling.grace_period_seconds);
+            let due = closed_since.and_then(|since| since.saturating_add(grace).ok()).unwrap_or(now);
+            if now < due {
+                draft.wake(due);
+                draft.wait(
+                    "WaitingForGracePeriod",
+                    format!("Pod {} is taken out of service before it is patched", pod.name),
+                );
+                return false;
+            }
+        }
+        Gate::Absent if runs => draft.warn(
+            "NoReadinessGate",
+            "Update",
+            format!(
+                "Pod {} has no readiness gate {}: it is updated without being taken out of service first",
+                pod.name,
+                names::READINESS_GATE
+            ),
+        ),
+        Gate::Open | Gate::Absent | Gate::Unset => {}
+    }
+    draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch, PatchWhy::InPlace))
+}
+
+fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, patch: &InPlacePatch, why: PatchWhy) -> Action {
+    let update = &context.revisions.update;
+    let pod = &member.pod;
+    let state: Option<InPlaceState> =
+        (why == PatchWhy::InPlace).then(|| next_state(pod, &patch.rebuild, &update.hash, context.view.now));
+    let paths: Vec<&str> = patch.differences.iter().map(|difference| difference.path.as_str()).collect();
+    Action::PatchPod {
+        ordinal: slot.ordinal,
+        target: target(pod),
+        why,
+        revision: update.hash.clone(),
+        patch: Box::new(pod_patch(pod, member.template(), &update.template, patch, &update.hash, state.as_ref())),
+        reason: format!("revision {} changes {}", update.name, paths.join(", ")),
+    }
+}
+
+/// A Pod that waiting will not make Ready: it is not scheduled or not started, a container is
+/// refused or crashes, or it was never Ready since it was made or last patched.
+pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
+    // The kubelet writes times in whole seconds.
+    const CLOCK_SECONDS: i64 = 2;
+    if pod.phase == PodPhase::Pending || pod.unschedulable || pod.started_at.is_none() {
+        return true;
+    }
+    let stuck = pod.containers.iter().any(|container| {
+        let reason = container.waiting_reason.as_deref().unwrap_or_default();
+        let refused = !matches!(reason, "" | "ContainerCreating" | "PodInitializing");
+        refused || (container.running.is_none() && container.restart_count > 0)
+    });
+    if stuck {
+        return true;
+    }
+    let patched_at = pod.in_place_state.as_deref().and_then(InPlaceState::parse).map(|state| state.patched_at);
+    let begun = pod.started_at.max(patched_at).unwrap_or(now);
+    let lost_at = pod.ready.and_then(|ready| ready.since);
+    lost_at.is_none_or(|lost| lost <= begun.saturating_add(SignedDuration::from_secs(CLOCK_SECONDS)).unwrap_or(begun))
+}

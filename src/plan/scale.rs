@@ -1,0 +1,202 @@
+//! Which Pods exist: missing ones are made, condemned and ended ones are deleted.
+
+use std::sync::Arc;
+
+use super::action::{Action, DeleteWhy};
+use super::build;
+use super::claims;
+use super::draft::{Context, Draft, target};
+use super::revisions::Revision;
+use super::view::{Holder, Slot};
+use crate::api::names;
+use crate::model::{Ordinal, PodFacts};
+
+/// How soon to look again at a claim that a Pod waits for, should its end go unseen.
+const CLAIM_RECHECK_SECONDS: i64 = 15;
+
+pub fn scale(context: Context<'_>, draft: &mut Draft) {
+    replace_ended(context, draft);
+    if context.spec.ordered {
+        create_in_order(context, draft);
+        delete_in_order(context, draft);
+    } else {
+        create_at_once(context, draft);
+        delete_at_once(context, draft);
+    }
+}
+
+/// The revision of a Pod that is made now for this slot.
+pub fn revision_for<'a>(context: Context<'a>, slot: &Slot) -> &'a Arc<Revision> {
+    let revisions = context.revisions;
+    let keeps_old = if context.spec.on_delete {
+        false
+    } else if context.spec.rolling.paused {
+        !slot.was_updated
+    } else {
+        slot.held
+    };
+    if keeps_old { &revisions.current } else { &revisions.update }
+}
+
+/// A Failed or Succeeded Pod never runs again; its ordinal gets a new one.
+fn replace_ended(context: Context<'_>, draft: &mut Draft) {
+    let in_slots = context.view.slots.iter().filter_map(|slot| Some((slot.ordinal, slot.pod()?)));
+    for (ordinal, pod) in in_slots {
+        if pod.is_terminal() && !pod.is_terminating() {
+            draft.act(&pod.name, delete(ordinal, pod, DeleteWhy::Terminal, format!("its phase is {:?}", pod.phase)));
+        }
+    }
+}
+
+fn delete(ordinal: Ordinal, pod: &PodFacts, why: DeleteWhy, reason: String) -> Action {
+    Action::DeletePod { ordinal, target: target(pod), why, reason }
+}
+
+fn create_at_once(context: Context<'_>, draft: &mut Draft) {
+    let not_available =
+        context.view.slots.iter().filter(|slot| slot.pod().is_some() && !context.view.slot_is_available(slot)).count();
+    let mut room = context.spec.scale_max_unavailable.map_or(usize::MAX, |cap| cap.saturating_sub(not_available));
+    for slot in &context.view.slots {
+        if !matches!(slot.holder, Holder::Nobody) {
+            continue;
+        }
+        if room == 0 {
+            draft.wait(
+                "WaitingForPods",
+                format!("scaleStrategy.maxUnavailable Pods are not available; Pod {} waits for them", slot.name),
+            );
+            return;
+        }
+        if create(context, draft, slot) {
+            room -= 1;
+        }
+    }
+}
+
+/// One at a time: a Pod is made when all lower ones are available.
+fn create_in_order(context: Context<'_>, draft: &mut Draft) {
+    for slot in &context.view.slots {
+        match &slot.holder {
+            Holder::Nobody => {
+                create(context, draft, slot);
+                return;
+            }
+            Holder::Member(_) if context.view.slot_is_available(slot) => {}
+            _ => return,
+        }
+    }
+}
+
+/// False: the Pod has to wait.
+fn create(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
+    let set = &context.snapshot.set;
+    if let Some(message) = name_problem(&set.namespace, &slot.name) {
+        draft.failures.push(("NameTooLong", message));
+        return false;
+    }
+    let revision = revision_for(context, slot);
+    let claims = match claims::missing(context, revision, slot.ordinal) {
+        Ok(claims) => claims,
+        Err(why) => {
+            draft.warn("WaitingForClaim", "Create", format!("Pod {} waits: {why}", slot.name));
+            draft.wait("WaitingForClaim", format!("Pod {} waits: {why}", slot.name));
+            draft.wake_in(context.view.now, CLAIM_RECHECK_SECONDS);
+            return false;
+        }
+    };
+    if revision.hash == context.revisions.update.hash {
+        draft.created_updated.insert(slot.ordinal);
+    }
+    let pod = build::pod(context.snapshot, context.spec, revision, slot.ordinal);
+    let reason = format!("the set has no Pod {}", slot.name);
+    let action =
+        Action::CreatePod { ordinal: slot.ordinal, name: slot.name.clone(), claims, pod: Box::new(pod), reason };
+    draft.act(&slot.name, action);
+    true
+}
+
+/// The kubelet keeps a Pod's logs in a folder that is named by namespace, Pod and UID.
+fn name_problem(namespace: &str, pod_name: &str) -> Option<String> {
+    const UID_BYTES: usize = 36;
+    const SEPARATOR_BYTES: usize = 2;
+    let folder = namespace.len() + pod_name.len() + UID_BYTES + SEPARATOR_BYTES;
+    if pod_name.len() > names::OBJECT_NAME_BYTES_MAX {
+        return Some(format!(
+            "the Pod name {pod_name} has {} bytes, an object's name has at most {}",
+            pod_name.len(),
+            names::OBJECT_NAME_BYTES_MAX
+        ));
+    }
+    (folder > names::KUBELET_LOG_FOLDER_BYTES_MAX).then(|| {
+        format!(
+            "namespace, name and UID of Pod {pod_name} have {folder} bytes together, the kubelet's log folder takes {}: use a shorter name",
+            names::KUBELET_LOG_FOLDER_BYTES_MAX
+        )
+    })
+}
+
+/// From the highest down, one at a time, while all others are available; a broken Pod may go when
+/// it is the lowest broken one.
+fn delete_in_order(context: Context<'_>, draft: &mut Draft) {
+    let view = context.view;
+    let Some((ordinal, pod)) = view.condemned.last() else { return };
+    if pod.is_terminating() {
+        draft.wait("WaitingForPods", format!("Pod {} is being deleted", pod.name));
+        return;
+    }
+    let broken_slot = view.slots.iter().find(|slot| !view.slot_is_available(slot));
+    let broken_condemned = view.condemned.iter().find(|(_, pod)| !view.is_available(pod)).map(|(ordinal, _)| *ordinal);
+    if let Some(slot) = broken_slot {
+        draft.wait("WaitingForPods", format!("Pod {} is not available; Pod {} stays until it is", slot.name, pod.name));
+        return;
+    }
+    if broken_condemned.is_some_and(|broken| broken != *ordinal) {
+        draft.wait("WaitingForPods", format!("a lower Pod than {} is not available", pod.name));
+        return;
+    }
+    remove(context, draft, *ordinal, pod);
+}
+
+fn delete_at_once(context: Context<'_>, draft: &mut Draft) {
+    for (ordinal, pod) in context.view.condemned.iter().rev() {
+        if !pod.is_terminating() {
+            remove(context, draft, *ordinal, pod);
+        }
+    }
+}
+
+/// Removes a condemned Pod. One whose ordinal was reserved goes within the budget: another
+/// ordinal takes its place, and that one has to be there first.
+fn remove(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFacts) {
+    let reserved = context.spec.slots.is_reserved(ordinal);
+    if reserved && pod.is_ready() && !reserved_may_go(context, draft) {
+        draft.wait(
+            "WaitingForPods",
+            format!("Pod {} of a reserved ordinal stays until its replacement is available", pod.name),
+        );
+        return;
+    }
+    if !claims::released_for(context, draft, ordinal, pod) {
+        return;
+    }
+    let (why, reason) = if reserved {
+        (DeleteWhy::Reserved, format!("ordinal {ordinal} is reserved"))
+    } else {
+        (
+            DeleteWhy::ScaleDown,
+            format!("the set has {} replicas, and ordinal {ordinal} is none of them", context.spec.slots.len()),
+        )
+    };
+    draft.act(&pod.name, delete(ordinal, pod, why, reason));
+}
+
+fn reserved_may_go(context: Context<'_>, draft: &Draft) -> bool {
+    let is_reserved = |ordinal: Ordinal| context.spec.slots.is_reserved(ordinal);
+    let going = context
+        .view
+        .condemned
+        .iter()
+        .filter(|(ordinal, pod)| is_reserved(*ordinal) && (pod.is_terminating() || draft.is_touched(&pod.name)))
+        .count();
+    draft.unavailable_count() + going < context.spec.rolling.max_unavailable
+}

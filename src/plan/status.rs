@@ -1,0 +1,162 @@
+//! What users and other programs read: counts, revisions and which slots are updated.
+
+use super::action::StatusWrite;
+use super::draft::{Context, Draft};
+use super::view::{Holder, View};
+use crate::api::status::VolumeClaimStatus;
+use crate::api::{AdvancedStatefulSetStatus, Condition};
+use crate::inplace::quantity::quantity_bytes;
+use crate::model::{PodFacts, Ranges};
+use crate::plan::draft::is_under_way;
+use crate::plan::{build, conditions};
+
+/// The status that this moment calls for.
+pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetStatus {
+    let set = &context.snapshot.set;
+    let revisions = context.revisions;
+    let counts = Counts::of(context);
+    let complete = counts.is_complete(context);
+    let current =
+        if complete && context.spec.rolling.partition_is_zero { &revisions.update } else { &revisions.current };
+    let mut status = AdvancedStatefulSetStatus {
+        observed_generation: Some(set.generation),
+        replicas: number(counts.created),
+        ready_replicas: number(counts.ready),
+        available_replicas: number(counts.available),
+        current_replicas: number(if current.hash == revisions.update.hash { counts.updated } else { counts.current }),
+        updated_replicas: number(counts.updated),
+        updated_ready_replicas: number(counts.updated_ready),
+        updated_available_replicas: number(counts.updated_available),
+        updated_ordinals: Some(updated_ordinals(context, draft).to_text()).filter(|text| !text.is_empty()),
+        current_revision: Some(current.name.to_string()),
+        update_revision: Some(revisions.update.name.to_string()),
+        collision_count: revisions.collision_count,
+        label_selector: Some(context.spec.selector.to_text()),
+        volume_claims: volume_claims(context),
+        disrupted: draft.ledger.clone(),
+        conditions: Vec::new(),
+    };
+    status.conditions = conditions::conditions(context, draft, &counts, complete, &status);
+    status
+}
+
+/// How urgent it is to store `wanted` over what is stored.
+pub fn urgency(stored: &AdvancedStatefulSetStatus, wanted: &AdvancedStatefulSetStatus) -> StatusWrite {
+    if stored == wanted {
+        return StatusWrite::None;
+    }
+    let outcome = |conditions: &[Condition]| -> Vec<(String, String, Option<String>)> {
+        conditions.iter().map(|one| (one.type_.clone(), one.status.clone(), one.reason.clone())).collect()
+    };
+    let same = stored.observed_generation == wanted.observed_generation
+        && stored.current_revision == wanted.current_revision
+        && stored.update_revision == wanted.update_revision
+        && stored.collision_count == wanted.collision_count
+        && stored.disrupted == wanted.disrupted
+        && outcome(&stored.conditions) == outcome(&wanted.conditions);
+    if same { StatusWrite::Soon } else { StatusWrite::Now }
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Pods, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub created: usize,
+    pub ready: usize,
+    pub available: usize,
+    pub current: usize,
+    pub updated: usize,
+    pub updated_ready: usize,
+    pub updated_available: usize,
+    /// Slots whose Pod is available.
+    pub slots_available: usize,
+    pub condemned: usize,
+    /// Slots whose Pod is on another revision than the update revision.
+    pub outdated: usize,
+    /// Those of them that nothing but the partition holds back.
+    pub held: usize,
+    pub under_way: usize,
+}
+
+impl Counts {
+    fn of(context: Context<'_>) -> Counts {
+        let view: &View = context.view;
+        let revisions = context.revisions;
+        let mut counts = Counts { condemned: view.condemned.len(), ..Counts::default() };
+        let hash_is =
+            |pod: &PodFacts, hash: &str, name: &str| pod.revision_label() == hash || pod.revision_label() == name;
+        let slots = view.slots.iter().filter_map(|slot| slot.pod().map(|pod| (Some(slot), pod)));
+        let condemned = view.condemned.iter().map(|(_, pod)| (None, pod));
+        for (slot, pod) in slots.chain(condemned) {
+            let available = view.is_available(pod);
+            counts.created += 1;
+            counts.ready += usize::from(pod.is_ready());
+            counts.available += usize::from(available);
+            if pod.is_terminating() {
+                continue;
+            }
+            counts.current += usize::from(hash_is(pod, &revisions.current.hash, &revisions.current.name));
+            let updated = hash_is(pod, &revisions.update.hash, &revisions.update.name);
+            if updated {
+                counts.updated += 1;
+                counts.updated_ready += usize::from(pod.is_ready());
+                counts.updated_available += usize::from(available);
+            }
+            if let Some(slot) = slot {
+                counts.slots_available += usize::from(available);
+                counts.under_way += usize::from(is_under_way(context, pod));
+                if !updated {
+                    counts.outdated += 1;
+                    counts.held += usize::from(slot.held);
+                }
+            }
+        }
+        counts
+    }
+
+    /// Every slot has an available Pod on the update revision, and no other Pod is left.
+    pub fn is_complete(&self, context: Context<'_>) -> bool {
+        self.outdated == 0
+            && self.under_way == 0
+            && self.condemned == 0
+            && self.slots_available == context.view.slots.len()
+            && context.revisions.invalid_template.is_none()
+    }
+}
+
+fn updated_ordinals(context: Context<'_>, draft: &Draft) -> Ranges {
+    let update = &context.revisions.update;
+    Ranges::from_ordinals(
+        context
+            .view
+            .slots
+            .iter()
+            .filter(|slot| match &slot.holder {
+                Holder::Member(member) => member.is_on(update),
+                _ => slot.was_updated || draft.created_updated.contains(&slot.ordinal),
+            })
+            .map(|slot| slot.ordinal),
+    )
+}
+
+fn volume_claims(context: Context<'_>) -> Vec<VolumeClaimStatus> {
+    let set = &context.snapshot.set;
+    let of_template = |template: &crate::model::ClaimTemplate| {
+        let asked = template.raw.pointer("/spec/resources/requests/storage").and_then(quantity_bytes);
+        let mut counted =
+            VolumeClaimStatus { volume_claim_name: template.name.clone(), ..VolumeClaimStatus::default() };
+        for slot in &context.view.slots {
+            let name = build::claim_name(&template.name, &set.name, slot.ordinal);
+            let Some(claim) = context.snapshot.claims.get(name.as_str()) else { continue };
+            if claim.requested_bytes >= asked {
+                counted.compatible_replicas += 1;
+                counted.compatible_ready_replicas += i32::from(claim.capacity_bytes >= asked);
+            }
+        }
+        counted
+    };
+    context.spec.claim_templates.iter().map(of_template).collect()
+}

@@ -1,4 +1,5 @@
 //! The decisions stay pure: no client, clock, randomness, async or hash order in them.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 

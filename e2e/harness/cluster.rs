@@ -90,7 +90,8 @@ impl Cluster {
 
     /// Ends the cluster and waits until it is gone.
     pub fn end(&self) {
-        let Some(Running { mut child, input, output }) = self.running.lock().ok().and_then(|mut running| running.take())
+        let Some(Running { mut child, input, output }) =
+            self.running.lock().ok().and_then(|mut running| running.take())
         else {
             return;
         };

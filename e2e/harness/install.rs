@@ -52,7 +52,11 @@ pub fn install(info: &Info) -> Result {
     kubectl(info, &["apply", "-k", "config/crd"], None)?;
     kubectl(info, &["apply", "-k", "config/namespace"], None)?;
     kubectl(info, &["apply", "-k", "config/rbac"], None)?;
-    kubectl(info, &["wait", "--for=condition=Established", "--timeout=30s", "crd/advancedstatefulsets.apps.asts.dev"], None)?;
+    kubectl(
+        info,
+        &["wait", "--for=condition=Established", "--timeout=30s", "crd/advancedstatefulsets.apps.asts.dev"],
+        None,
+    )?;
     Ok(())
 }
 

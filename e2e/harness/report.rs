@@ -22,7 +22,10 @@ pub fn state(suite: &Suite, namespace: &str) -> String {
             Ok(answer) => answer,
             Err(failure) => failure.0,
         };
-        text.push_str(&format!("--- {title}\n{}\n", last_lines(&answer, if title == "events" { EVENT_LINES } else { 400 })));
+        text.push_str(&format!(
+            "--- {title}\n{}\n",
+            last_lines(&answer, if title == "events" { EVENT_LINES } else { 400 })
+        ));
     }
     if let Ok(manager) = suite.manager.lock() {
         text.push_str(&format!("--- the manager, of {namespace}\n{}\n", manager.lines_about(namespace, LOG_LINES)));

@@ -139,7 +139,13 @@ impl Space {
     }
 
     /// Waits until a condition of the present spec has a status, and a reason where one is given.
-    pub async fn condition_is(&self, name: &str, type_: &str, status: &str, reason: Option<&str>) -> Result<SetCondition> {
+    pub async fn condition_is(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: Option<&str>,
+    ) -> Result<SetCondition> {
         let what = format!("condition {type_} of {name} is {status} {reason:?}");
         eventually(seconds(PATIENCE_SECONDS), &what, async || {
             let condition = self.condition(name, type_).await?;
@@ -152,7 +158,12 @@ impl Space {
     }
 
     /// Waits until the status, taken of the present spec, is as the check wants it.
-    pub async fn status_is(&self, name: &str, what: &str, check: impl Fn(&AdvancedStatefulSetStatus) -> bool) -> Result<AdvancedStatefulSetStatus> {
+    pub async fn status_is(
+        &self,
+        name: &str,
+        what: &str,
+        check: impl Fn(&AdvancedStatefulSetStatus) -> bool,
+    ) -> Result<AdvancedStatefulSetStatus> {
         eventually(seconds(PATIENCE_SECONDS), &format!("status of {name}: {what}"), async || {
             let status = self.fresh_status(name).await?;
             if check(&status) { Ok(status) } else { Err(Failure(format!("{status:?}"))) }
@@ -199,7 +210,11 @@ impl Space {
         let uid = self.set(set).await?.metadata.uid.context("the set's UID")?;
         let mut pods = self.pods().list(&ListParams::default()).await?.items;
         pods.retain(|pod| {
-            pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+            pod.metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| owner.controller == Some(true) && owner.uid == uid)
         });
         pods.sort_by_key(|pod| ordinal(pod_name(pod)));
         Ok(pods)
@@ -236,7 +251,10 @@ impl Space {
     /// Sets or removes an annotation of a Pod; the fake kubelet obeys some.
     pub async fn annotate(&self, pod: &str, key: &str, value: Option<&str>) -> Result {
         let patch = json!({"metadata": {"annotations": {key: value}}});
-        self.pods().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.context(format!("annotate {pod}"))?;
+        self.pods()
+            .patch(pod, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .context(format!("annotate {pod}"))?;
         Ok(())
     }
 
@@ -297,7 +315,8 @@ impl Space {
             let found = events.iter().find(|event| {
                 event.reason.as_deref() == Some(reason) && event.message.as_deref().unwrap_or_default().contains(text)
             });
-            let told: Vec<String> = events.iter().map(|event| format!("{:?} {:?}", event.reason, event.message)).collect();
+            let told: Vec<String> =
+                events.iter().map(|event| format!("{:?} {:?}", event.reason, event.message)).collect();
             found.cloned().context(format!("among {told:?}"))
         })
         .await

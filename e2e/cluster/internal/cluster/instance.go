@@ -62,7 +62,11 @@ func prepareDir(options Options, id string) (dir string, temporary bool, err err
 			return "", false, err
 		}
 	}
-	return dir, false, os.MkdirAll(dir, 0o755)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", false, err
+	}
+	// Ours from now on, also when the start fails.
+	return dir, false, os.WriteFile(filepath.Join(dir, stateFile), nil, 0o600)
 }
 
 func newInstance(env environment, record *Record, dir string) (*instance, error) {

@@ -84,6 +84,27 @@ func (r *Record) supervised() bool {
 	return false
 }
 
+// refuseDirInUse is an error when a running cluster has that folder.
+func refuseDirInUse(cache, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "instances", "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if record, err := readRecord(file); err == nil && record.Dir == dir && record.supervised() {
+			return fmt.Errorf("%s is the folder of cluster %s, which runs", dir, record.ID)
+		}
+	}
+	return nil
+}
+
 // CleanAbandoned removes what clusters left whose supervisors are gone.
 func CleanAbandoned(cache string, log io.Writer) error {
 	files, err := filepath.Glob(filepath.Join(cache, "instances", "*.json"))

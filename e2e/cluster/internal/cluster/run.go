@@ -106,6 +106,9 @@ func supervise(builder *build.Builder, options Options, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseDirInUse(builder.Cache, options.Dir); err != nil {
+		return err
+	}
 	dir, temporary, err := prepareDir(options, id)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::image::Reference;
+use super::quantity::same_quantity;
 use crate::api::names;
 
 type Object = Map<String, Value>;
@@ -46,8 +47,10 @@ const SPEC_ZEROS: &[&str] = &[
 const CONTAINER_ZEROS: &[&str] =
     &["lifecycle", "resources", "securityContext", "stdin", "stdinOnce", "tty", "workingDir"];
 
+/// A field and what the apiserver writes where it is absent.
+type Default = (&'static str, fn() -> Value);
 /// Defaults inside a volume, by its source.
-const VOLUME_DEFAULTS: &[(&str, &[(&str, fn() -> Value)])] = &[
+const VOLUME_DEFAULTS: &[(&str, &[Default])] = &[
     ("configMap", &[("defaultMode", || json!(0o644))]),
     ("secret", &[("defaultMode", || json!(0o644))]),
     ("projected", &[("defaultMode", || json!(0o644))]),
@@ -143,12 +146,9 @@ fn default_spec(spec: &mut Object) {
 /// `default`, which admission writes into each Pod.
 fn default_service_account(spec: &mut Object) {
     let old_name = spec.remove("serviceAccount");
-    drop_zeros(spec, &["serviceAccountName"]);
-    if let (Some(name), false) = (old_name, spec.contains_key("serviceAccountName")) {
+    let given = spec.remove("serviceAccountName").filter(|name| name.as_str() != Some(""));
+    if let Some(name) = given.or(old_name).filter(|name| !matches!(name.as_str(), Some("" | "default"))) {
         spec.insert("serviceAccountName".into(), name);
-    }
-    if spec.get("serviceAccountName").and_then(Value::as_str).is_some_and(|name| name.is_empty() || name == "default") {
-        spec.remove("serviceAccountName");
     }
 }
 
@@ -200,15 +200,22 @@ fn default_resources(resources: &mut Object) {
 fn default_env(variable: &mut Object) {
     drop_zeros(variable, &["value"]);
     within(variable, "valueFrom", |source| {
-        within(source, "fieldRef", default_field_reference);
+        default_downward_reference(source);
         within(source, "fileKeyRef", |file| {
             file.entry("optional").or_insert(json!(false));
         });
     });
 }
 
-fn default_field_reference(reference: &mut Object) {
-    fill(reference, "apiVersion", json!("v1"));
+/// A reference to a field or a resource of the Pod, in an environment variable or a file.
+fn default_downward_reference(holder: &mut Object) {
+    within(holder, "fieldRef", |reference| fill(reference, "apiVersion", json!("v1")));
+    within(holder, "resourceFieldRef", |reference| {
+        // The apiserver writes no divisor as "0".
+        if reference.get("divisor").is_some_and(|divisor| same_quantity(divisor, &json!(0))) {
+            reference.remove("divisor");
+        }
+    });
 }
 
 fn default_probe(probe: &mut Object) {
@@ -250,12 +257,16 @@ fn default_volume(volume: &mut Object) {
     }
     within(volume, "emptyDir", |source| drop_zeros(source, &["medium"]));
     within(volume, "downwardAPI", |source| {
-        each(source, "items", |item| within(item, "fieldRef", default_field_reference));
+        each(source, "items", default_downward_reference);
     });
     within(volume, "projected", |projected| each(projected, "sources", default_projection));
     within(volume, "ephemeral", |ephemeral| {
         within(ephemeral, "volumeClaimTemplate", |template| {
-            within(template, "spec", |spec| fill(spec, "volumeMode", json!("Filesystem")));
+            within(template, "spec", |spec| {
+                fill(spec, "volumeMode", json!("Filesystem"));
+                drop_zeros(spec, &["resources"]);
+            });
+            drop_zeros(template, &["metadata"]);
         });
     });
     within(volume, "image", |source| {
@@ -267,7 +278,7 @@ fn default_volume(volume: &mut Object) {
 
 fn default_projection(projection: &mut Object) {
     within(projection, "downwardAPI", |source| {
-        each(source, "items", |item| within(item, "fieldRef", default_field_reference));
+        each(source, "items", default_downward_reference);
     });
     within(projection, "serviceAccountToken", |token| {
         token.entry("expirationSeconds").or_insert(json!(3600));

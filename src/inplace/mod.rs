@@ -12,6 +12,8 @@ pub mod patch;
 pub mod progress;
 pub mod project;
 pub mod quantity;
+#[cfg(test)]
+mod samples;
 pub mod state;
 pub mod table;
 

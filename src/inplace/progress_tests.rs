@@ -1,1 +1,213 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::inplace::samples;
+use crate::model::pod::Running;
+
+const PATCHED: &str = "2026-01-01T00:01:00Z";
+const SOON: &str = "2026-01-01T00:01:05Z";
+/// After the grace period of 5 s and the kubelet's latency of 15 s.
+const LATER: &str = "2026-01-01T00:01:20Z";
+
+/// One container `app` that ran `X`, started with `app:A`, when it was patched; the spec now says
+/// `app:B`, the kubelet has seen it, and the new container `Y` runs.
+fn updated() -> PodFacts {
+    PodFacts {
+        generation: 3,
+        observed_generation: Some(3),
+        in_place_state: Some(state("X", "app:A")),
+        containers: vec![ContainerFacts {
+            name: "app".into(),
+            image: "app:B".into(),
+            container_id: Some("Y".into()),
+            status_image: Some("docker.io/library/app:B".into()),
+            running: Some(Running { since: Some(samples::time(SOON)) }),
+            ..ContainerFacts::default()
+        }],
+        ..PodFacts::default()
+    }
+}
+
+fn state(id: &str, image: &str) -> Box<str> {
+    format!(
+        r#"{{"revision":"r","patchedAt":"{PATCHED}","terminationGraceSeconds":5,"containers":{{"app":{{"containerID":"{id}","image":"{image}"}}}}}}"#
+    )
+    .into()
+}
+
+fn changed(change: impl FnOnce(&mut PodFacts, fn(&mut PodFacts) -> &mut ContainerFacts)) -> PodFacts {
+    let mut pod = updated();
+    change(&mut pod, |pod| &mut pod.containers[0]);
+    pod
+}
+
+fn at(pod: &PodFacts, now: &str) -> Progress {
+    progress(pod, samples::time(now))
+}
+
+fn waiting(pod: &PodFacts, now: &str) -> Waiting {
+    match at(pod, now) {
+        Progress::Waiting(waiting) => {
+            assert!(waiting.why.contains("container app"), "{}", waiting.why);
+            waiting
+        }
+        Progress::Done => panic!("not done"),
+    }
+}
+
+#[test]
+fn done() {
+    assert_eq!(at(&updated(), SOON), Progress::Done);
+    assert_eq!(at(&changed(|pod, _| pod.in_place_state = None), SOON), Progress::Done);
+    // Servers before 1.34.
+    assert_eq!(at(&changed(|pod, _| pod.observed_generation = None), SOON), Progress::Done);
+}
+
+#[test]
+fn the_kubelet_has_not_seen_it() {
+    let waits = waiting(&changed(|pod, _| pod.observed_generation = Some(2)), LATER);
+    assert!(!waits.effect_seen);
+    assert_eq!(waits.patched_at, Some(samples::time(PATCHED)));
+}
+
+#[test]
+fn the_old_container_still_runs() {
+    let waits = waiting(&changed(|pod, app| app(pod).container_id = Some("X".into())), LATER);
+    assert!(!waits.effect_seen);
+}
+
+/// Also where the node shows the new image already: only another container is the update.
+#[test]
+fn the_image_alone_says_nothing() {
+    let pod = changed(|pod, app| {
+        app(pod).container_id = Some("X".into());
+        app(pod).image_id = Some("docker.io/library/app@sha256:b".into());
+    });
+    assert!(!waiting(&pod, LATER).effect_seen);
+}
+
+/// It crashed and came back by itself on the old image before the kubelet saw the patch.
+#[test]
+fn a_crash_on_the_old_image_is_no_update() {
+    let pod = changed(|pod, app| app(pod).status_image = Some("app:A".into()));
+    let waits = waiting(&pod, SOON);
+    assert!(!waits.effect_seen);
+    assert_eq!(waits.look_again_at, Some(samples::time(LATER)));
+    // The same status is that of a new tag of the same image: then it is done a little later.
+    assert_eq!(at(&pod, LATER), Progress::Done);
+}
+
+#[test]
+fn a_digest_is_seen_in_the_image_id() {
+    let pod = changed(|pod, app| {
+        app(pod).image = "app@sha256:b".into();
+        app(pod).status_image = Some("sha256:77".into());
+        app(pod).image_id = Some("docker.io/library/app@sha256:b".into());
+    });
+    assert_eq!(at(&pod, SOON), Progress::Done);
+}
+
+#[test]
+fn started_and_ended_is_seen_but_not_done() {
+    let pod = changed(|pod, app| {
+        app(pod).running = None;
+        app(pod).waiting_reason = Some("CrashLoopBackOff".into());
+    });
+    let waits = waiting(&pod, SOON);
+    assert!(waits.effect_seen);
+    assert!(waits.why.contains("CrashLoopBackOff"));
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_not_seen() {
+    let old = changed(|pod, app| {
+        app(pod).container_id = Some("X".into());
+        app(pod).running = None;
+        app(pod).waiting_reason = Some("ImagePullBackOff".into());
+    });
+    assert!(waiting(&old, LATER).why.contains("ImagePullBackOff"));
+    assert!(!waiting(&old, LATER).effect_seen);
+    // The old one crashed once more before the kubelet saw the patch.
+    let mut crashed = old;
+    crashed.containers[0].container_id = Some("Y".into());
+    crashed.containers[0].status_image = Some("app:A".into());
+    assert!(!waiting(&crashed, LATER).effect_seen);
+}
+
+#[test]
+fn turned_round() {
+    let mut pod = changed(|pod, app| {
+        app(pod).image = "docker.io/library/app:A".into();
+        app(pod).container_id = Some("X".into());
+    });
+    assert_eq!(at(&pod, SOON), Progress::Done);
+    pod.observed_generation = Some(2);
+    assert!(!waiting(&pod, SOON).effect_seen);
+    pod.observed_generation = Some(3);
+    pod.containers[0].running = None;
+    assert!(waiting(&pod, SOON).effect_seen);
+}
+
+#[test]
+fn a_container_that_had_never_run() {
+    let never: Box<str> = state("X", "app:A").replace("\"X\"", "null").into();
+    assert_eq!(at(&changed(|pod, _| pod.in_place_state = Some(never.clone())), SOON), Progress::Done);
+    let still = changed(|pod, app| {
+        pod.in_place_state = Some(never.clone());
+        app(pod).container_id = None;
+        app(pod).running = None;
+    });
+    assert!(!waiting(&still, LATER).effect_seen);
+}
+
+#[test]
+fn the_container_that_has_not_started_is_named() {
+    let pod = changed(|pod, app| {
+        let mut other = app(pod).clone();
+        other.name = "other".into();
+        other.container_id = Some("X".into());
+        app(pod).running = None;
+        pod.containers.push(other);
+        let app_record = r#""app":{"containerID":"X","image":"app:A"}"#;
+        let both = format!("{app_record},{}", app_record.replace("\"app\"", "\"other\""));
+        pod.in_place_state = Some(state("X", "app:A").replace(app_record, &both).into());
+    });
+    let Progress::Waiting(waits) = at(&pod, SOON) else { panic!("not done") };
+    assert_eq!((&*waits.container, waits.effect_seen), ("other", false));
+}
+
+#[test]
+fn malformed_bookkeeping() {
+    let garbled = |change: fn(&mut PodFacts)| {
+        changed(|pod, _| {
+            pod.in_place_state = Some("{".into());
+            change(pod);
+        })
+    };
+    assert_eq!(at(&garbled(|_| ()), SOON), Progress::Done);
+    assert_eq!(waiting(&garbled(|pod| pod.observed_generation = Some(2)), SOON).patched_at, None);
+    assert!(waiting(&garbled(|pod| pod.containers[0].running = None), SOON).why.contains("does not run"));
+}
+
+proptest! {
+    #![proptest_config(samples::cases(512))]
+
+    #[test]
+    fn never_done_while_the_recorded_container_shows(
+        image in prop_oneof![Just("app:B"), Just("app"), Just("r.io/app:A")],
+        status_image in proptest::option::of(prop_oneof![Just("app:A"), Just("app:B"), Just("sha256:1")]),
+        runs in any::<bool>(),
+        observed in proptest::option::of(1..5_i64),
+        seconds in -100..100_000_i64,
+    ) {
+        let pod = changed(|pod, app| {
+            app(pod).image = image.into();
+            app(pod).status_image = status_image.map(Into::into);
+            app(pod).container_id = Some("X".into());
+            app(pod).running = runs.then_some(Running { since: None });
+            pod.observed_generation = observed;
+        });
+        let now = samples::time(PATCHED).saturating_add(SignedDuration::from_secs(seconds)).unwrap();
+        prop_assert!(matches!(progress(&pod, now), Progress::Waiting(waiting) if !waiting.effect_seen));
+    }
+}

@@ -1,1 +1,125 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::inplace::samples;
+use crate::model::pod::Running;
+
+const PATCHED: &str = "2026-01-01T00:01:00Z";
+
+/// A Pod with one container, which had `record` and now shows the rest.
+fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>, status_image: &str) -> PodFacts {
+    let state = record.map(|(id, image)| {
+        let record = ContainerRecord { container_id: id.map(Into::into), image: image.into() };
+        InPlaceState {
+            revision: "old".into(),
+            patched_at: samples::time(PATCHED),
+            termination_grace_seconds: 5,
+            containers: [("app".into(), record)].into(),
+        }
+        .to_json()
+        .into()
+    });
+    PodFacts {
+        generation: 3,
+        observed_generation: Some(3),
+        in_place_state: state,
+        containers: vec![ContainerFacts {
+            name: "app".into(),
+            image: spec_image.into(),
+            container_id: id.map(Into::into),
+            status_image: Some(status_image.into()),
+            running: id.map(|_| Running { since: None }),
+            ..ContainerFacts::default()
+        }],
+        ..PodFacts::default()
+    }
+}
+
+fn next(pod: &PodFacts, image: &str) -> Option<(Option<String>, String)> {
+    let now = samples::time("2026-01-01T00:01:03.5Z");
+    let state = next_state(pod, &[("app".into(), image.into())], "new", now);
+    assert_eq!((&*state.revision, state.patched_at), ("new", samples::time("2026-01-01T00:01:03Z")));
+    let record = state.containers.get("app")?;
+    Some((record.container_id.as_deref().map(str::to_owned), record.image.to_string()))
+}
+
+fn record(id: &str, image: &str) -> Option<(Option<String>, String)> {
+    Some((Some(id.to_owned()), image.to_owned()))
+}
+
+#[test]
+fn the_first_patch() {
+    assert_eq!(next(&pod(None, "app:A", Some("X"), "app:A"), "app:B"), record("X", "app:A"));
+    assert_eq!(next(&pod(None, "app:A", None, ""), "app:B"), Some((None, "app:A".to_owned())));
+}
+
+#[test]
+fn after_an_update_that_was_done() {
+    let done = pod(Some((Some("X"), "app:A")), "app:B", Some("Y"), "app:B");
+    assert_eq!(next(&done, "app:C"), record("Y", "app:B"));
+}
+
+/// Half done: what the container was started with is kept, not what the spec asked for.
+#[test]
+fn the_old_container_still_shows() {
+    let half = pod(Some((Some("X"), "app:A")), "app:B", Some("X"), "app:A");
+    assert_eq!(next(&half, "app:A"), record("X", "app:A"));
+    assert_eq!(next(&half, "app:C"), record("X", "app:A"));
+}
+
+/// The container crashed and came back on the old image before the kubelet saw the patch.
+#[test]
+fn a_crash_on_the_old_image() {
+    let crashed = pod(Some((Some("X"), "app:A")), "app:B", Some("Y"), "docker.io/library/app:A");
+    assert_eq!(next(&crashed, "app:A"), record("Y", "app:A"));
+}
+
+/// An alias of the old image counts as the new one once the update is done.
+#[test]
+fn an_alias_of_the_old_image_is_the_new_one_when_done() {
+    let mut alias = pod(Some((Some("X"), "app:A")), "app:B", Some("Y"), "app:A");
+    let text = alias.in_place_state.take().unwrap().replace("00:01:00Z", "00:00:30Z");
+    alias.in_place_state = Some(text.into());
+    assert_eq!(next(&alias, "app:A"), record("Y", "app:B"));
+}
+
+#[test]
+fn turned_round_and_settled_in_the_same_container() {
+    let back = pod(Some((Some("X"), "app:A")), "docker.io/library/app:A", Some("X"), "app:A");
+    assert_eq!(next(&back, "app:B"), record("X", "docker.io/library/app:A"));
+}
+
+#[test]
+fn containers_that_are_not_rebuilt_keep_their_records() {
+    let half = pod(Some((Some("X"), "app:A")), "app:B", Some("X"), "app:A");
+    let state = next_state(&half, &[], "new", samples::time(PATCHED));
+    assert_eq!(state.containers.len(), 1);
+    let untouched = pod(None, "app:A", Some("X"), "app:A");
+    assert!(next_state(&untouched, &[], "new", samples::time(PATCHED)).containers.is_empty());
+}
+
+#[test]
+fn what_is_written_can_be_read() {
+    let half = pod(Some((Some("X"), "app:A")), "app:B", Some("X"), "app:A");
+    let state = next_state(&half, &[], "new", samples::time(PATCHED));
+    assert_eq!(InPlaceState::parse(&state.to_json()), Some(state));
+}
+
+/// The form that the annotation was first given.
+#[test]
+fn the_form_is_stable() {
+    let text = r#"{"revision":"7d","patchedAt":"2026-01-01T00:01:00Z","containers":{"app":{"containerID":"X","image":"a"},"b":{"containerID":null,"image":"b"}}}"#;
+    let state = InPlaceState::parse(text).unwrap();
+    assert_eq!(state.termination_grace_seconds, 30);
+    assert_eq!(state.containers["app"].container_id.as_deref(), Some("X"));
+    assert_eq!(state.containers["b"].container_id, None);
+}
+
+proptest! {
+    #![proptest_config(samples::cases(256))]
+
+    #[test]
+    fn malformed_text_is_none_or_state(text in "[{}\\[\\]\":a-z0-9, -]{0,40}") {
+        prop_assert!(InPlaceState::parse(&text).is_none());
+    }
+}

@@ -60,9 +60,10 @@ impl Draft {
             view.slots.iter().filter(|slot| !view.slot_is_available(slot)).map(|slot| slot.ordinal).collect();
         for slot in &view.slots {
             if let Some(at) = slot.pod().and_then(|pod| pod.available_at(view.min_ready_seconds))
-                && at > view.now {
-                    draft.wake(at);
-                }
+                && at > view.now
+            {
+                draft.wake(at);
+            }
         }
         draft.count_ledger(context);
         draft

@@ -278,9 +278,10 @@ fn free_name(snapshot: &Snapshot, data: &Value, collision_count: &mut Option<i32
 /// The revision in the status; for a set that has none yet, the one that most of its Pods are on.
 fn current(snapshot: &Snapshot, known: &[Arc<Revision>], update: &Arc<Revision>) -> Arc<Revision> {
     if let Some(name) = snapshot.set.status.current_revision.as_deref()
-        && let Some(revision) = known.iter().find(|revision| &*revision.name == name) {
-            return Arc::clone(revision);
-        }
+        && let Some(revision) = known.iter().find(|revision| &*revision.name == name)
+    {
+        return Arc::clone(revision);
+    }
     let mut pods_on: BTreeMap<usize, usize> = BTreeMap::new();
     for pod in snapshot.pods.values().chain(snapshot.orphans.values()) {
         let label = pod.revision_label();

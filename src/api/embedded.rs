@@ -10,6 +10,16 @@ use super::crd::CrdError;
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const DEFINITIONS: &str = "#/$defs/";
 
+/// Fields that the published types call required, and whose absence the apiserver takes for their
+/// zero value all the same: a manifest that is valid without them stays so.
+const NOT_REALLY_REQUIRED: [(&str, &str); 5] = [
+    ("io.k8s.api.core.v1.HTTPHeader", "value"),
+    ("io.k8s.api.core.v1.ISCSIVolumeSource", "lun"),
+    ("io.k8s.api.core.v1.LocalObjectReference", "name"),
+    ("io.k8s.api.core.v1.SleepAction", "seconds"),
+    ("io.k8s.api.core.v1.Sysctl", "value"),
+];
+
 /// The schema of a Kubernetes type with every reference put in place.
 pub(super) fn schema<T: JsonSchema>() -> Result<Value, CrdError> {
     let generator = SchemaSettings::draft2020_12().into_generator();
@@ -27,7 +37,11 @@ fn resolved(node: &Value, definitions: &Map<String, Value>) -> Value {
     match node {
         Value::Object(object) => match referenced(object) {
             Some(QUANTITY) => quantity(),
-            Some(name) => definitions.get(name).map_or_else(|| node.clone(), |found| resolved(found, definitions)),
+            Some(name) => {
+                let mut found = definitions.get(name).map_or_else(|| node.clone(), |found| resolved(found, definitions));
+                relax(name, &mut found);
+                found
+            }
             None => object
                 .iter()
                 .filter(|(key, _)| !matches!(key.as_str(), "$defs" | "$schema" | "title"))
@@ -36,6 +50,16 @@ fn resolved(node: &Value, definitions: &Map<String, Value>) -> Value {
         },
         Value::Array(items) => items.iter().map(|item| resolved(item, definitions)).collect(),
         other => other.clone(),
+    }
+}
+
+fn relax(name: &str, schema: &mut Value) {
+    let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) else { return };
+    required.retain(|field| !NOT_REALLY_REQUIRED.iter().any(|(of, optional)| *of == name && field == optional));
+    if required.is_empty()
+        && let Some(object) = schema.as_object_mut()
+    {
+        object.remove("required");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the contract on a real apiserver, with fake nodes (`ASTS_PROVIDER=local`) or any
 //! other provider of `e2e/cluster`.
 
+mod crd;
+mod crd_cases;
 mod harness;
 mod smoke;
 
@@ -13,7 +15,7 @@ use libtest_mimic::Arguments;
 const TESTS_AT_ONCE: usize = 8;
 
 fn tests() -> Vec<Test> {
-    [smoke::tests()].concat()
+    [crd::tests(), smoke::tests()].concat()
 }
 
 fn main() -> ExitCode {

@@ -38,7 +38,8 @@ fn resolved(node: &Value, definitions: &Map<String, Value>) -> Value {
         Value::Object(object) => match referenced(object) {
             Some(QUANTITY) => quantity(),
             Some(name) => {
-                let mut found = definitions.get(name).map_or_else(|| node.clone(), |found| resolved(found, definitions));
+                let mut found =
+                    definitions.get(name).map_or_else(|| node.clone(), |found| resolved(found, definitions));
                 relax(name, &mut found);
                 found
             }

@@ -166,10 +166,10 @@ fn on_delete() -> Value {
 
 fn reserved() -> Vec<Value> {
     vec![rule(
-        "type(self) == int ? self >= 0 && self <= 999999999999999 : (self.matches('^[0-9]{1,15}$') || \
+        "type(self) == int ? self >= 0 && self <= 2147483647 : (self.matches('^[0-9]{1,15}$') || \
          self.matches('^[0-9]{1,15}-[0-9]{1,15}$') && int(self.split('-')[0]) <= int(self.split('-')[1]))",
-        "spec.reserveOrdinals: must be a number (3) or a range (\"5-9\") whose first is not above its last, \
-         of at most 15 digits and not negative",
+        "spec.reserveOrdinals: must be a number from 0 (3; above 2147483647 as text) or a range (\"5-9\") whose first \
+         is not above its last, of at most 15 digits",
     )]
 }
 

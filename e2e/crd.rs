@@ -191,6 +191,7 @@ fn kept(written: &Value, stored: &Value, path: &str) -> Result {
         (Value::Array(written), Value::Array(stored)) if written.len() == stored.len() => {
             written.iter().zip(stored).enumerate().try_for_each(|(n, (w, s))| kept(w, s, &format!("{path}[{n}]")))
         }
+        (Value::Number(written), Value::Number(stored)) if written.as_f64() == stored.as_f64() => Ok(()),
         (written, stored) => {
             ensure_eq!(stored, written, "{path}");
             Ok(())

@@ -94,6 +94,11 @@ impl Draft {
         self.touched.contains(name)
     }
 
+    /// Nothing else is to be done to this Pod in this plan.
+    pub fn leave(&mut self, name: &str) {
+        self.touched.insert(name.into());
+    }
+
     /// Adds an action that takes nothing down that is Ready. One per Pod and plan.
     pub fn act(&mut self, name: &str, action: Action) {
         if self.touched.insert(name.into()) {

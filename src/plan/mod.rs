@@ -13,6 +13,9 @@ mod scale;
 mod status;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, Plan, PlannedEvent, Question};
 
 use conditions::Wanted;

@@ -328,6 +328,7 @@ fn in_place(
             let due = closed_since.and_then(|since| since.saturating_add(grace).ok()).unwrap_or(now);
             if now < due {
                 draft.wake(due);
+                draft.leave(&pod.name);
                 draft.wait(
                     "WaitingForGracePeriod",
                     format!("Pod {} is taken out of service before it is patched", pod.name),

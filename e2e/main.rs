@@ -1,10 +1,25 @@
 //! Tests of the contract on a real apiserver, with fake nodes (`ASTS_PROVIDER=local`) or any
 //! other provider of `e2e/cluster`.
 
+mod adoption;
+mod claims;
 mod crd;
 mod crd_cases;
+mod deletion;
 mod harness;
+mod identity;
+mod inplace;
+mod names;
+mod ordinals;
+mod partition;
+mod paused;
+mod priorities;
+mod refusals;
+mod revisions;
+mod rollout;
+mod scale;
 mod smoke;
+mod status;
 
 use std::process::ExitCode;
 
@@ -15,7 +30,26 @@ use libtest_mimic::Arguments;
 const TESTS_AT_ONCE: usize = 8;
 
 fn tests() -> Vec<Test> {
-    [crd::tests(), smoke::tests()].concat()
+    [
+        smoke::tests(),
+        adoption::tests(),
+        claims::tests(),
+        crd::tests(),
+        deletion::tests(),
+        identity::tests(),
+        inplace::tests(),
+        names::tests(),
+        ordinals::tests(),
+        partition::tests(),
+        paused::tests(),
+        priorities::tests(),
+        refusals::tests(),
+        revisions::tests(),
+        rollout::tests(),
+        scale::tests(),
+        status::tests(),
+    ]
+    .concat()
 }
 
 fn main() -> ExitCode {

@@ -65,14 +65,16 @@ macro_rules! ensure {
 /// Fails the test unless both values are equal.
 #[macro_export]
 macro_rules! ensure_eq {
-    ($left:expr, $right:expr, $($message:tt)+) => {{
-        let (left, right) = (&$left, &$right);
-        if left != right {
-            return Err($crate::harness::Failure(format!(
-                "{}: {left:?} where {right:?} was expected", format_args!($($message)+)
-            )));
+    ($left:expr, $right:expr, $($message:tt)+) => {
+        match (&$left, &$right) {
+            (left, right) if left != right => {
+                return Err($crate::harness::Failure(format!(
+                    "{}: {left:?} where {right:?} was expected", format_args!($($message)+)
+                )));
+            }
+            _ => {}
         }
-    }};
+    };
 }
 
 /// The tests of a file, by the names of their functions.

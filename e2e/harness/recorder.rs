@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -32,7 +33,14 @@ impl<K> Seen<K> {
     }
 }
 
-type Log<K> = Arc<Mutex<Vec<Seen<K>>>>;
+/// With the time at which this process learnt of it.
+#[derive(Clone, Debug)]
+pub struct Entry<K> {
+    pub at: Instant,
+    pub seen: Seen<K>,
+}
+
+type Log<K> = Arc<Mutex<Vec<Entry<K>>>>;
 
 /// Ends its watches when it goes.
 pub struct Recorder {
@@ -50,7 +58,38 @@ impl Recorder {
 
     /// What has been seen of Pods so far.
     pub fn pods(&self) -> Vec<Seen<Pod>> {
+        self.entries().into_iter().map(|entry| entry.seen).collect()
+    }
+
+    /// The same with the times.
+    pub fn entries(&self) -> Vec<Entry<Pod>> {
         self.pods.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// When a Pod was first seen to be as the check wants it.
+    pub fn first_time(&self, name: &str, what: &str, check: impl Fn(&Pod) -> bool) -> Result<Instant> {
+        let entries = self.entries();
+        let found = entries.iter().find(|entry| pod_name(entry.seen.object()) == name && check(entry.seen.object()));
+        found.map(|entry| entry.at).context(format!("{name} seen {what}"))
+    }
+
+    /// The states of a set's Pods, by ordinal, after each event.
+    pub fn states(&self, set: &str) -> Vec<BTreeMap<i64, Pod>> {
+        let mut now = BTreeMap::new();
+        let mut states = Vec::new();
+        for seen in self.pods() {
+            let pod = seen.object();
+            let name = pod_name(pod);
+            if name.rsplit_once('-').is_none_or(|(prefix, _)| prefix != set) {
+                continue;
+            }
+            match &seen {
+                Seen::Gone(_) => now.remove(&ordinal(name)),
+                _ => now.insert(ordinal(name), pod.clone()),
+            };
+            states.push(now.clone());
+        }
+        states
     }
 
     /// The names of the Pods that were made, in that order.
@@ -89,27 +128,12 @@ impl Recorder {
         names
     }
 
-    /// The most Pods of these ordinals that were not Ready at the same time.
+    /// The most Pods of these ordinals that were not Ready at the same time, since all were.
     pub fn worst_unready(&self, set: &str, ordinals: std::ops::Range<i64>) -> usize {
-        let mut ready: BTreeMap<i64, bool> = ordinals.map(|ordinal| (ordinal, false)).collect();
-        let mut worst = 0;
-        let mut complete = false;
-        for seen in self.pods() {
-            let pod = seen.object();
-            let name = pod_name(pod);
-            if name.rsplit_once('-').is_none_or(|(prefix, _)| prefix != set) {
-                continue;
-            }
-            if let Some(state) = ready.get_mut(&ordinal(name)) {
-                *state = is_ready(pod) && !matches!(seen, Seen::Gone(_));
-            }
-            let unready = ready.values().filter(|ready| !**ready).count();
-            complete |= unready == 0;
-            if complete {
-                worst = worst.max(unready);
-            }
-        }
-        worst
+        let unready =
+            |state: &BTreeMap<i64, Pod>| ordinals.clone().filter(|it| !state.get(it).is_some_and(is_ready)).count();
+        let counts: Vec<usize> = self.states(set).iter().map(unready).collect();
+        counts.into_iter().skip_while(|count| *count > 0).max().unwrap_or(usize::MAX)
     }
 
     /// Never two Pods under one name, and no claim deleted.
@@ -130,7 +154,7 @@ impl Recorder {
             }
         }
         let claims = self.claims.lock().map(|log| log.clone()).unwrap_or_default();
-        for seen in claims {
+        for Entry { seen, .. } in claims {
             let claim = seen.object();
             let leaves = claim.metadata.deletion_timestamp.is_some() || matches!(seen, Seen::Gone(_));
             ensure!(!leaves, "claim {} was deleted", claim.name_any());
@@ -154,7 +178,9 @@ where
 {
     let list = api.list(&ListParams::default()).await?;
     let version = list.metadata.resource_version.context("the list's version")?;
-    let log: Log<K> = Arc::new(Mutex::new(list.items.into_iter().map(Seen::Added).collect()));
+    let log: Log<K> = Arc::new(Mutex::new(
+        list.items.into_iter().map(|object| Entry { at: Instant::now(), seen: Seen::Added(object) }).collect(),
+    ));
     let written = log.clone();
     let task = space.suite.runtime.spawn(async move {
         if let Err(failure) = follow(api, version, &written).await {
@@ -184,7 +210,7 @@ where
             };
             version = seen.object().resource_version().context("an object's version")?;
             if let Ok(mut log) = log.lock() {
-                log.push(seen);
+                log.push(Entry { at: Instant::now(), seen });
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Suite {
     /// The administrator.
     pub client: kube::Client,
     pub manager: std::sync::Mutex<Manager>,
+    /// The kubeconfig of the manager's identity.
+    pub identity: PathBuf,
     namespaces: AtomicUsize,
 }
 
@@ -64,7 +67,13 @@ impl Suite {
         })?;
         let manager = Manager::start(&identity, cluster.info.dir.join("manager.log"), &[])?;
         let namespaces = AtomicUsize::new(0);
-        Ok(Arc::new(Self { cluster, runtime, client, manager: manager.into(), namespaces }))
+        Ok(Arc::new(Self { cluster, runtime, client, manager: manager.into(), identity, namespaces }))
+    }
+
+    /// Starts one more manager under the same identity.
+    pub fn start_manager(&self, arguments: &[&str]) -> Result<Manager> {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        Manager::start(&self.identity, self.cluster.info.dir.join(format!("manager-{number}.log")), arguments)
     }
 
     /// Runs what `body` does in a namespace of its own. What went wrong is told with what was there.

@@ -1,0 +1,136 @@
+//! Deleting a set, and Pods that users mark or delete.
+
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+use crate::harness::manifest::{rolling_update, with};
+use crate::harness::space::{image_of, pod_name, uid};
+use crate::harness::wait::seconds;
+use crate::harness::{Result, Space, eventually, holds, image, set};
+use crate::{ensure, ensure_eq, test_list};
+
+test_list![
+    the_pods_and_revisions_go_with_the_set,
+    orphaned_pods_stay_as_they_are,
+    a_set_that_is_being_deleted_makes_no_pod,
+    a_marked_pod_is_deleted_within_the_budget_and_comes_back,
+    a_marked_pod_goes_before_others_and_comes_back_on_its_revision,
+    marked_pods_go_no_faster_than_the_budget,
+    a_terminating_pod_is_not_forced,
+];
+
+async fn the_pods_and_revisions_go_with_the_set(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    space.sets().delete("web", &DeleteParams::background()).await?;
+    eventually(seconds(60), "all is gone", async || {
+        ensure!(space.pods().list(&ListParams::default()).await?.items.is_empty(), "Pods are left");
+        let revisions = space.api::<k8s_openapi::api::apps::v1::ControllerRevision>();
+        ensure!(revisions.list(&ListParams::default()).await?.items.is_empty(), "revisions are left");
+        Ok(())
+    })
+    .await
+}
+
+async fn orphaned_pods_stay_as_they_are(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before: Vec<String> = space.pods_of("web").await?.iter().map(uid).collect();
+    space.sets().delete("web", &DeleteParams::orphan()).await?;
+    eventually(seconds(60), "the set is gone", async || {
+        ensure!(space.sets().get_opt("web").await?.is_none(), "it is there");
+        Ok(())
+    })
+    .await?;
+    holds(seconds(2), "the Pods stay", async || {
+        let pods = space.pods().list(&ListParams::default()).await?.items;
+        ensure_eq!(pods.iter().map(uid).collect::<Vec<_>>(), before, "UIDs");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_set_that_is_being_deleted_makes_no_pod(space: Space) -> Result {
+    let mut manifest = set("web", json!({}));
+    manifest["metadata"]["finalizers"] = json!(["test.example/hold"]);
+    space.create_settled(manifest).await?;
+    space.sets().delete("web", &DeleteParams::background()).await?;
+    space.pods().delete("web-1", &DeleteParams::default()).await?;
+    eventually(seconds(60), "web-1 is gone", async || {
+        ensure!(space.find_pod("web-1").await?.is_none(), "it is there");
+        Ok(())
+    })
+    .await?;
+    let outcome = holds(seconds(2), "it stays away", async || {
+        ensure!(space.find_pod("web-1").await?.is_none(), "it is back");
+        Ok(())
+    })
+    .await;
+    space.patch("web", json!({"metadata": {"finalizers": null}})).await?;
+    outcome
+}
+
+const MARK: &str = "apps.asts.dev/specified-delete";
+
+async fn a_marked_pod_is_deleted_within_the_budget_and_comes_back(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before = space.pods_of("web").await?;
+    space.label("web-1", MARK, Some("true")).await?;
+    space.replaced("web-1", &uid(&before[1])).await?;
+    space.settled("web").await?;
+    let after = space.pods_of("web").await?;
+    ensure_eq!((uid(&after[0]), uid(&after[2])), (uid(&before[0]), uid(&before[2])), "the other Pods");
+    Ok(())
+}
+
+async fn a_marked_pod_goes_before_others_and_comes_back_on_its_revision(space: Space) -> Result {
+    space.create_settled(set("web", rolling_update(json!({"partition": 1, "paused": true})))).await?;
+    let before = uid(&space.pod("web-0").await?);
+    space.set_image("web", "v2").await?;
+    let recorder = space.record().await?;
+    space.label("web-0", MARK, Some("true")).await?;
+    space.edit("web", rolling_update(json!({"paused": false}))).await?;
+    let pod = space.replaced("web-0", &before).await?;
+    ensure_eq!(image_of(&pod), image("v1"), "image of web-0, below the partition");
+    space.status_is("web", "two are updated", |status| status.updated_available_replicas == 2).await?;
+    let gone = recorder.first_time("web-0", "leaving", |pod| pod.metadata.deletion_timestamp.is_some())?;
+    let updated = recorder.first_time("web-2", "updated", |pod| image_of(pod) == image("v2"))?;
+    ensure!(gone < updated, "web-2 was updated first");
+    ensure!(recorder.worst_unready("web", 0..3) <= 1, "more than one was down");
+    Ok(())
+}
+
+async fn marked_pods_go_no_faster_than_the_budget(space: Space) -> Result {
+    let spec =
+        with(json!({"podManagementPolicy": "Parallel", "replicas": 4}), rolling_update(json!({"maxUnavailable": 2})));
+    space.create_settled(set("web", spec)).await?;
+    let before = space.pods_of("web").await?;
+    let recorder = space.record().await?;
+    for pod in &before {
+        space.label(pod_name(pod), MARK, Some("true")).await?;
+    }
+    eventually(seconds(60), "all were replaced", async || {
+        for (old, new) in before.iter().zip(space.pods_of("web").await?) {
+            ensure!(uid(old) != uid(&new), "{} is still the old one", pod_name(&new));
+        }
+        Ok(())
+    })
+    .await?;
+    space.settled("web").await?;
+    ensure!(recorder.worst_unready("web", 0..4) <= 2, "{} Pods were down at once", recorder.worst_unready("web", 0..4));
+    recorder.keeps_identity()
+}
+
+async fn a_terminating_pod_is_not_forced(space: Space) -> Result {
+    space.create_settled(set("web", json!({"template": {"spec": {"terminationGracePeriodSeconds": 30}}}))).await?;
+    let before = uid(&space.pod("web-2").await?);
+    space.annotate("web-2", "kwok.asts.dev/terminating-seconds", Some("5")).await?;
+    space.pods().delete("web-2", &DeleteParams::default()).await?;
+    holds(seconds(3), "the Pod takes its time", async || {
+        let pod = space.pod("web-2").await?;
+        ensure_eq!(uid(&pod), before, "UID");
+        ensure_eq!(pod.metadata.deletion_grace_period_seconds, Some(30), "grace period");
+        Ok(())
+    })
+    .await?;
+    space.replaced("web-2", &before).await?;
+    space.settled("web").await
+}

@@ -1,0 +1,94 @@
+//! What the apiserver refuses to the manager: said with the server's words, and healed after.
+
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use crate::harness::space::image_of;
+use crate::harness::wait::seconds;
+use crate::harness::{Result, Space, eventually, holds, image, set};
+use crate::{ensure, ensure_eq, test_list};
+
+test_list![
+    a_quota_is_reported_and_healed_after,
+    a_template_that_the_apiserver_refuses_is_reported_before_any_pod_is_touched,
+    a_policy_that_forbids_the_pod_is_reported,
+    a_refusal_of_one_pod_stops_no_other_work,
+];
+
+async fn quota(space: &Space, pods: u32) -> Result {
+    let quota: ResourceQuota = serde_json::from_value(json!({
+        "metadata": {"name": "few"}, "spec": {"hard": {"pods": pods.to_string()}},
+    }))?;
+    space.api().create(&PostParams::default(), &quota).await?;
+    eventually(seconds(30), "the quota counts", async || {
+        let quota: ResourceQuota = space.api().get("few").await?;
+        ensure!(quota.status.and_then(|status| status.hard).is_some(), "not yet");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_quota_is_reported_and_healed_after(space: Space) -> Result {
+    quota(&space, 1).await?;
+    space.create(set("web", json!({"podManagementPolicy": "Parallel"}))).await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", None).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("exceeded quota"), "not the server's words: {message:?}");
+    space.event("FailedCreate", "quota").await?;
+    space.api::<ResourceQuota>().delete("few", &DeleteParams::default()).await?;
+    space.settled_within("web", 30).await?;
+    let condition = space.condition("web", "ReplicaFailure").await;
+    ensure!(
+        condition.is_err() || condition.is_ok_and(|condition| condition.status == "False"),
+        "it still says failure"
+    );
+    Ok(())
+}
+
+async fn a_template_that_the_apiserver_refuses_is_reported_before_any_pod_is_touched(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let ports = json!([{"name": "UPPER CASE", "containerPort": 80}]);
+    let bad = json!([{"op": "add", "path": "/spec/template/spec/containers/0/ports", "value": ports}]);
+    space.json_patch("web", bad).await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", None).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("ports"), "the message is {message:?}");
+    holds(seconds(2), "no Pod is touched", async || {
+        let status = space.status("web").await?;
+        ensure_eq!(status.available_replicas, 3, "available");
+        Ok(())
+    })
+    .await?;
+    let good = json!([{"op": "remove", "path": "/spec/template/spec/containers/0/ports"}]);
+    space.json_patch("web", good).await?;
+    space.settled("web").await
+}
+
+async fn a_policy_that_forbids_the_pod_is_reported(space: Space) -> Result {
+    let label = format!("namespace/{}", space.namespace);
+    space.kubectl(&["label", &label, "pod-security.kubernetes.io/enforce=restricted"], None)?;
+    space.create(set("web", json!({}))).await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", None).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("PodSecurity"), "not the server's words: {message:?}");
+    space.kubectl(&["label", &label, "pod-security.kubernetes.io/enforce-"], None)?;
+    space.settled_within("web", 30).await
+}
+
+async fn a_refusal_of_one_pod_stops_no_other_work(space: Space) -> Result {
+    space.create_settled(set("web", json!({"podManagementPolicy": "Parallel", "replicas": 2}))).await?;
+    quota(&space, 2).await?;
+    space.scale("web", 4).await?;
+    space.condition_is("web", "ReplicaFailure", "True", None).await?;
+    // Two of four are missing: the budget is used up, and widened.
+    space.edit("web", crate::harness::manifest::rolling_update(json!({"maxUnavailable": 3}))).await?;
+    space.set_image("web", "v2").await?;
+    eventually(seconds(60), "both Pods are updated", async || {
+        for pod in space.pods_of("web").await? {
+            ensure_eq!(image_of(&pod), image("v2"), "image");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,153 @@
+//! Which revisions there are, and what does not make one.
+
+use serde_json::json;
+
+use crate::harness::space::{container_id, uid};
+use crate::harness::wait::seconds;
+use crate::harness::{Context, Result, Space, eventually, holds, image, set};
+use crate::{ensure, ensure_eq, test_list};
+
+test_list![
+    revisions_are_owned_named_and_numbered,
+    old_revisions_go_beyond_the_limit,
+    a_revision_that_pods_are_on_is_kept,
+    a_limit_of_zero_keeps_those_in_use,
+    writing_defaults_out_changes_nothing,
+    other_changes_of_the_set_make_no_revision,
+    a_restart_of_the_manager_changes_nothing,
+    a_revision_deleted_by_hand_comes_back_and_nothing_moves,
+];
+
+async fn revisions_are_owned_named_and_numbered(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    space.set_image("web", "v2").await?;
+    space.settled("web").await?;
+    let revisions = space.revisions_of("web").await?;
+    ensure_eq!(revisions.iter().map(|it| it.revision).collect::<Vec<_>>(), [1, 2], "numbers");
+    let name = revisions[1].metadata.name.clone().context("name")?;
+    ensure_eq!(space.status("web").await?.update_revision, Some(name.clone()), "updateRevision");
+    let labels = revisions[1].metadata.labels.clone().unwrap_or_default();
+    ensure_eq!(
+        labels.get("controller.kubernetes.io/hash").map(String::as_str),
+        name.strip_prefix("web-"),
+        "hash label"
+    );
+    ensure_eq!(labels.get("app").map(String::as_str), Some("web"), "the template's label");
+    Ok(())
+}
+
+async fn roll(space: &Space, tags: &[&str]) -> Result {
+    for tag in tags {
+        space.set_image("web", tag).await?;
+        space.settled("web").await?;
+    }
+    Ok(())
+}
+
+async fn old_revisions_go_beyond_the_limit(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 1, "revisionHistoryLimit": 2}))).await?;
+    roll(&space, &["v2", "v3", "v4", "v5"]).await?;
+    eventually(seconds(30), "two old ones and the present one", async || {
+        let numbers: Vec<i64> = space.revisions_of("web").await?.iter().map(|it| it.revision).collect();
+        ensure_eq!(numbers, [3, 4, 5], "numbers");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_revision_that_pods_are_on_is_kept(space: Space) -> Result {
+    let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
+    let spec = crate::harness::manifest::with(json!({"replicas": 2, "revisionHistoryLimit": 0}), on_delete);
+    space.create_settled(set("web", spec)).await?;
+    let first = space.status("web").await?.update_revision;
+    for tag in ["v2", "v3", "v4"] {
+        space.set_image("web", tag).await?;
+        space.status_is("web", "the new spec is seen", |_| true).await?;
+    }
+    holds(seconds(2), "the Pods' revision", async || {
+        let revisions = space.revisions_of("web").await?;
+        ensure!(revisions.iter().any(|it| it.metadata.name == first), "{first:?} is gone");
+        Ok(())
+    })
+    .await?;
+    // And a Pod of it can be made again.
+    ensure_eq!(space.revisions_of("web").await?.len(), 2, "revisions: that of the Pods and the present one");
+    Ok(())
+}
+
+async fn a_limit_of_zero_keeps_those_in_use(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 1, "revisionHistoryLimit": 0}))).await?;
+    roll(&space, &["v2"]).await?;
+    eventually(seconds(30), "one revision", async || {
+        ensure_eq!(space.revisions_of("web").await?.len(), 1, "revisions");
+        Ok(())
+    })
+    .await
+}
+
+/// The revision and containers of the set, to be compared.
+async fn footprint(space: &Space) -> Result<(Vec<Option<String>>, Vec<(String, Option<String>)>)> {
+    let revisions = space.revisions_of("web").await?.into_iter().map(|it| it.metadata.name).collect();
+    let pods = space.pods_of("web").await?;
+    Ok((revisions, pods.iter().map(|pod| (uid(pod), container_id(pod).map(str::to_owned))).collect()))
+}
+
+async fn stays(space: &Space, before: &(Vec<Option<String>>, Vec<(String, Option<String>)>)) -> Result {
+    holds(seconds(2), "nothing moves", async || {
+        let now = footprint(space).await?;
+        ensure_eq!(now, *before, "revisions and containers");
+        Ok(())
+    })
+    .await
+}
+
+async fn writing_defaults_out_changes_nothing(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before = footprint(&space).await?;
+    let container = json!({
+        "terminationMessagePolicy": "File", "terminationMessagePath": "/dev/termination-log", "resources": {},
+        "imagePullPolicy": "IfNotPresent", "image": image("v1"), "name": "app",
+    });
+    let spec = json!({
+        "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {},
+        "containers": [container],
+    });
+    space.edit_template("web", json!({"spec": spec})).await?;
+    space.status_is("web", "the new spec is seen", |_| true).await?;
+    stays(&space, &before).await?;
+    space.settled("web").await
+}
+
+async fn other_changes_of_the_set_make_no_revision(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before = footprint(&space).await?;
+    space.patch("web", json!({"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}})).await?;
+    space.edit("web", json!({"minReadySeconds": 1, "revisionHistoryLimit": 3})).await?;
+    space.edit("web", crate::harness::manifest::rolling_update(json!({"maxUnavailable": 2}))).await?;
+    space.settled("web").await?;
+    stays(&space, &before).await
+}
+
+async fn a_restart_of_the_manager_changes_nothing(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before = footprint(&space).await?;
+    // A second manager over the same namespace is as good as a restart, and disturbs nobody.
+    let mut second = space.suite.start_manager(&["--leader-elect=false", "--namespace", &space.namespace])?;
+    stays(&space, &before).await?;
+    second.kill()
+}
+
+async fn a_revision_deleted_by_hand_comes_back_and_nothing_moves(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let before = footprint(&space).await?;
+    let revisions = space.api::<k8s_openapi::api::apps::v1::ControllerRevision>();
+    let name = before.0[0].clone().context("a revision")?;
+    revisions.delete(&name, &Default::default()).await?;
+    eventually(seconds(60), "the revision is back", async || {
+        ensure_eq!(footprint(&space).await?.0, before.0, "revisions");
+        Ok(())
+    })
+    .await?;
+    stays(&space, &before).await?;
+    space.settled("web").await
+}

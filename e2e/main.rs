@@ -2,6 +2,7 @@
 //! other provider of `e2e/cluster`.
 
 mod adoption;
+mod chaos;
 mod claims;
 mod crd;
 mod crd_cases;
@@ -14,6 +15,7 @@ mod ordinals;
 mod partition;
 mod paused;
 mod priorities;
+mod rbac;
 mod refusals;
 mod revisions;
 mod rollout;
@@ -33,6 +35,7 @@ fn tests() -> Vec<Test> {
     [
         smoke::tests(),
         adoption::tests(),
+        chaos::tests(),
         claims::tests(),
         crd::tests(),
         deletion::tests(),
@@ -56,5 +59,5 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TESTS_AT_ONCE);
     let provider = std::env::var("ASTS_PROVIDER").unwrap_or_else(|_| "local".to_owned());
-    harness::suite::run(&arguments, &provider, &tests(), &[])
+    harness::suite::run(&arguments, &provider, &tests(), &rbac::tests())
 }

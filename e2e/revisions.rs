@@ -85,14 +85,17 @@ async fn a_limit_of_zero_keeps_those_in_use(space: Space) -> Result {
     .await
 }
 
-/// The revision and containers of the set, to be compared.
-async fn footprint(space: &Space) -> Result<(Vec<Option<String>>, Vec<(String, Option<String>)>)> {
+/// Names of revisions; UIDs and container ids of Pods.
+type Footprint = (Vec<Option<String>>, Vec<(String, Option<String>)>);
+
+/// The revisions and containers of the set, to be compared.
+async fn footprint(space: &Space) -> Result<Footprint> {
     let revisions = space.revisions_of("web").await?.into_iter().map(|it| it.metadata.name).collect();
     let pods = space.pods_of("web").await?;
     Ok((revisions, pods.iter().map(|pod| (uid(pod), container_id(pod).map(str::to_owned))).collect()))
 }
 
-async fn stays(space: &Space, before: &(Vec<Option<String>>, Vec<(String, Option<String>)>)) -> Result {
+async fn stays(space: &Space, before: &Footprint) -> Result {
     holds(seconds(2), "nothing moves", async || {
         let now = footprint(space).await?;
         ensure_eq!(now, *before, "revisions and containers");

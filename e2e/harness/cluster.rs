@@ -1,6 +1,5 @@
 //! A cluster that this process runs, and that ends with it.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -27,13 +26,6 @@ pub struct Info {
     pub dir: PathBuf,
     pub kubectl: Vec<String>,
     pub audit_log: PathBuf,
-    #[serde(default)]
-    pub volumes: PathBuf,
-    pub provider: String,
-    #[serde(default)]
-    pub nodes: Vec<String>,
-    #[serde(default)]
-    pub pids: BTreeMap<String, u32>,
 }
 
 /// The process that runs the cluster. Its standard input is the lifeline: it closes when this

@@ -1,6 +1,7 @@
 //! The real manager, as a process that ends with this one.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +29,11 @@ exit "$status"
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The manager's program: the one built with these tests, or another that the environment names.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("ASTS_MANAGER").unwrap_or_else(|| env!("CARGO_BIN_EXE_asts-manager").into())
+}
+
 pub struct Manager {
     keeper: Child,
     /// The lifeline, see [`KEEPER`].
@@ -42,7 +48,7 @@ impl Manager {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&log)
-            .arg(env!("CARGO_BIN_EXE_asts-manager"))
+            .arg(program())
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"])
@@ -58,8 +64,25 @@ impl Manager {
         Ok(Self { keeper, lifeline, pid, log })
     }
 
-    pub fn pid(&self) -> u32 {
-        self.pid
+    /// The address that it logged under a name: `metrics_address`, `health_address`.
+    fn address(&mut self, name: &str) -> Result<String> {
+        self.wait_for_log(name)?;
+        let log = std::fs::read_to_string(&self.log)?;
+        let text = log.split_once(name).map(|(_, rest)| rest).context(name)?;
+        let start = text.find("127.0.0.1:").context(format!("an address after {name}"))?;
+        let end = |it: char| !(it.is_ascii_digit() || it == '.' || it == ':');
+        Ok(text[start..].split(end).next().unwrap_or_default().to_owned())
+    }
+
+    /// Asks it over HTTP: the answer with its head.
+    pub fn get(&mut self, address: &str, path: &str) -> Result<String> {
+        let address = self.address(address)?;
+        let mut stream = TcpStream::connect(&address).context(&address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Whether it still runs.

@@ -18,6 +18,3 @@ pub use manifest::{image, set};
 pub use space::Space;
 pub use suite::{Suite, Test};
 pub use wait::{eventually, holds};
-
-/// Labels, by owned text: what k8s-openapi has everywhere.
-pub type Labels = std::collections::BTreeMap<String, String>;

@@ -44,7 +44,7 @@ impl Test {
 /// What all tests share.
 pub struct Suite {
     pub cluster: Cluster,
-    pub runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Handle,
     /// The administrator.
     pub client: kube::Client,
     pub manager: std::sync::Mutex<Manager>,
@@ -55,19 +55,36 @@ pub struct Suite {
 
 impl Suite {
     /// Starts a cluster and installs the project in it; the manager runs under its own rights.
-    pub fn start(provider: &str) -> Result<Arc<Self>> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let cluster = Cluster::start(provider, &[])?;
+    pub async fn start(provider: &str) -> Result<Arc<Self>> {
+        Self::of(Cluster::start(provider, &[])?).await
+    }
+
+    /// The same on a cluster of a test's own, which may be treated badly.
+    pub async fn start_apart() -> Result<Arc<Self>> {
+        Self::of(Cluster::start("local", &["--kwok-nodes=3"])?).await
+    }
+
+    async fn of(cluster: Cluster) -> Result<Arc<Self>> {
         install::install(&cluster.info)?;
-        let (client, identity) = runtime.block_on(async {
-            let client = install::client(&cluster.info.kubeconfig).await?;
-            let account = install::SERVICE_ACCOUNT;
-            let identity = install::identity(&cluster.info, &client, install::SYSTEM_NAMESPACE, account).await?;
-            Result::Ok((client, identity))
-        })?;
-        let manager = Manager::start(&identity, cluster.info.dir.join("manager.log"), &[])?;
-        let namespaces = AtomicUsize::new(0);
-        Ok(Arc::new(Self { cluster, runtime, client, manager: manager.into(), identity, namespaces }))
+        let client = install::client(&cluster.info.kubeconfig).await?;
+        let account = install::SERVICE_ACCOUNT;
+        let identity = install::identity(&cluster.info, &client, install::SYSTEM_NAMESPACE, account).await?;
+        let mut manager = Manager::start(&identity, cluster.info.dir.join("manager.log"), &[])?;
+        manager.wait_for_log("health_address")?;
+        let runtime = tokio::runtime::Handle::current();
+        Ok(Arc::new(Self {
+            cluster,
+            runtime,
+            client,
+            manager: manager.into(),
+            identity,
+            namespaces: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A namespace in this cluster for a test that began in another.
+    pub async fn space(self: &Arc<Self>, name: &str) -> Result<Space> {
+        Ok(Space::new(self.clone(), self.make_namespace(name).await?))
     }
 
     /// Starts one more manager under the same identity.
@@ -138,7 +155,15 @@ pub fn run(arguments: &Arguments, provider: &str, tests: &[Test], last: &[Test])
         let trials = tests.iter().chain(last).map(|test| Trial::test(test.name(), || Ok(()))).collect();
         libtest_mimic::run(arguments, trials).exit();
     }
-    let suite = match Suite::start(provider) {
+    let started = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match started {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the tests cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let suite = match runtime.block_on(Suite::start(provider)) {
         Ok(suite) => suite,
         Err(failure) => {
             eprintln!("the tests cannot start: {failure}");

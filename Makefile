@@ -10,6 +10,12 @@ check: ## form, lints and unit tests: under two minutes once built
 test: ## everything, also on a real Kubernetes; as root on this machine's own kubelet too
 	@config/ci/suites test
 
+.PHONY: crds
+
+crds: ## write the definition and its reference page again
+	@cargo run --quiet --bin crdgen > crds/advancedstatefulsets.yaml.new && mv crds/advancedstatefulsets.yaml.new crds/advancedstatefulsets.yaml
+	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
+
 # Targets of the test clusters (e2e/cluster).
 PROVIDER ?= local
 NAME ?= dev

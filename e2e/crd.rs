@@ -17,6 +17,7 @@ test_list![
     defaults_are_those_of_the_contract_and_no_others,
     every_field_of_the_others_is_accepted_and_kept,
     samples_are_accepted,
+    a_strategy_is_changed_by_apply,
     the_scale_subresource_works,
     a_condition_needs_type_and_status_only,
 ];
@@ -219,6 +220,20 @@ async fn every_field_of_the_others_is_accepted_and_kept(space: Space) -> Result 
 async fn samples_are_accepted(space: Space) -> Result {
     let answer = space.kubectl(&["apply", "--dry-run=server", "-f", "config/samples"], None)?;
     ensure!(answer.lines().count() >= 10, "few samples: {answer}");
+    Ok(())
+}
+
+/// Defaults inside `rollingUpdate` must not stay behind when the block is taken out of a manifest.
+async fn a_strategy_is_changed_by_apply(space: Space) -> Result {
+    for (name, mode) in [("by-client", "--server-side=false"), ("by-server", "--server-side=true")] {
+        let with = |strategy: Value| minimal(name, json!({"replicas": 0, "updateStrategy": strategy})).to_string();
+        let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2, "inPlaceUpdateStrategy": {}}});
+        space.kubectl(&["apply", mode, "-f", "-"], Some(&with(rolling))).context(name)?;
+        let on_delete = json!({"type": "OnDelete"});
+        space.kubectl(&["apply", mode, "-f", "-"], Some(&with(on_delete.clone()))).context(name)?;
+        let stored = space.sets().get(name).await?;
+        ensure_eq!(stored.data["spec"]["updateStrategy"], on_delete, "{name}: the strategy");
+    }
     Ok(())
 }
 

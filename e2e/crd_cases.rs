@@ -145,6 +145,8 @@ fn templates() -> Vec<Refused> {
         refused("a port as text", container(json!({"ports": [{"containerPort": "80"}]})), "ports[0].containerPort"),
         refused("cpu: true", cpu(json!(true)), "resources.requests.cpu"),
         refused("cpu: text", cpu(json!("lots")), "resources.requests.cpu"),
+        refused("cpu: an unknown unit", cpu(json!("5ki")), "resources.requests.cpu"),
+        refused("cpu: an empty word", cpu(json!("")), "resources.requests.cpu"),
         refused("cpu: a map", cpu(json!({"a": 1})), "resources.requests.cpu"),
         refused("cpu: an empty map", cpu(json!({})), "resources.requests.cpu"),
         refused("cpu: a list", cpu(json!([1])), "resources.requests.cpu"),

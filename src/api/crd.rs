@@ -21,6 +21,8 @@ pub enum CrdError {
     Json(#[from] serde_json::Error),
     #[error("the definition cannot be written as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
+    #[error("the reference page cannot be written: {0}")]
+    Page(#[from] std::fmt::Error),
     #[error("the schema has no {path}, which the policy names; correct the path in src/api/policy.rs")]
     NoSuchPath { path: String },
 }
@@ -121,3 +123,7 @@ fn without_nullable(schema: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+#[path = "crd_tests.rs"]
+mod tests;

@@ -73,7 +73,7 @@ fn referenced(object: &Map<String, Value>) -> Option<&str> {
 fn quantity() -> Value {
     json!({
         "x-kubernetes-preserve-unknown-fields": true,
-        "pattern": "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+|[numkKMGTPE]i?|)$",
+        "pattern": "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
         "not": {"enum": [true, false]},
         "minItems": 1, "maxItems": 0,
         "minProperties": 1, "maxProperties": 0,

@@ -147,8 +147,23 @@ fn selector(path: &str) -> Vec<(String, Value)> {
     ]
 }
 
+/// A status that others write in part gets no counts that nobody counted.
 fn status() -> Vec<(String, Value)> {
-    vec![part("status.conditions", json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}))]
+    let counts = [
+        "status.replicas",
+        "status.readyReplicas",
+        "status.availableReplicas",
+        "status.currentReplicas",
+        "status.updatedReplicas",
+        "status.updatedReadyReplicas",
+        "status.updatedAvailableReplicas",
+        "status.volumeClaims[].compatibleReplicas",
+        "status.volumeClaims[].compatibleReadyReplicas",
+    ];
+    let conditions = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]});
+    let mut all = vec![part("status.conditions", conditions)];
+    all.extend(counts.map(|path| part(path, json!({"default": null}))));
+    all
 }
 
 fn part(path: &str, part: Value) -> (String, Value) {

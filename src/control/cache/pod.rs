@@ -1,0 +1,280 @@
+//! Pods: as they come, and what is kept of them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Deserialize;
+
+use super::Store;
+use super::table::{IndexKey, Indexed, Table};
+use super::watched::{Watched, boxed, boxed_map, controller_of, is_ours, resource, some_text, timestamp, trimmed};
+use crate::api::names;
+use crate::control::client::Kind;
+use crate::model::pod::{ReadyFacts, Running, parent_and_ordinal};
+use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase};
+
+/// A Pod as it is read off the wire.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct PodObject {
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    node_name: Option<String>,
+    readiness_gates: Option<Vec<ReadinessGate>>,
+    init_containers: Option<Vec<Container>>,
+    containers: Option<Vec<Container>>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ReadinessGate {
+    condition_type: String,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    name: String,
+    image: Option<String>,
+    restart_policy: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    phase: Option<String>,
+    observed_generation: Option<i64>,
+    start_time: Option<Time>,
+    conditions: Option<Vec<Condition>>,
+    init_container_statuses: Option<Vec<ContainerStatus>>,
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    reason: Option<String>,
+    last_transition_time: Option<Time>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus {
+    name: String,
+    image: Option<String>,
+    #[serde(rename = "imageID")]
+    image_id: Option<String>,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
+    state: Option<State>,
+    ready: bool,
+    started: Option<bool>,
+    restart_count: i32,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct State {
+    running: Option<RunningState>,
+    waiting: Option<WaitingState>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RunningState {
+    started_at: Option<Time>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct WaitingState {
+    reason: Option<String>,
+}
+
+resource!(PodObject, "Pod", "", "v1", "pods");
+
+impl Watched for PodObject {
+    const KIND: Kind = Kind::Pod;
+    type Facts = PodFacts;
+
+    /// Ours whole; those of nobody that could be ours by name, whole; those of others that stand
+    /// where one of ours may want to, with no more than who and what they are; else nothing.
+    fn into_facts(self) -> Option<PodFacts> {
+        match controller_of(&self.metadata) {
+            Some(owner) if is_ours(&owner) => Some(self.whole()),
+            controller => {
+                let name = self.metadata.name.as_deref().unwrap_or_default();
+                parent_and_ordinal(name)?;
+                Some(if controller.is_none() { self.whole() } else { self.outline() })
+            }
+        }
+    }
+
+    fn table(store: &mut Store) -> &mut Table<PodFacts> {
+        &mut store.pods
+    }
+}
+
+impl Indexed for PodFacts {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
+    fn index_keys(&self, namespace: &str) -> Vec<IndexKey> {
+        let owner = self.controller.as_ref().filter(|owner| is_ours(owner));
+        let parent = parent_and_ordinal(&self.name)
+            .map(|(parent, _)| IndexKey::Parent { namespace: namespace.into(), name: parent.into() });
+        owner.map(|owner| IndexKey::Owner(owner.uid.clone())).into_iter().chain(parent).collect()
+    }
+}
+
+impl PodObject {
+    /// Everything that a decision may look at.
+    pub fn whole(self) -> PodFacts {
+        let gated = self
+            .spec
+            .readiness_gates
+            .iter()
+            .flatten()
+            .any(|readiness_gate| readiness_gate.condition_type == names::READINESS_GATE);
+        let conditions = self.status.conditions.unwrap_or_default();
+        let condition = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
+        let containers = containers(
+            self.spec.init_containers,
+            self.spec.containers,
+            self.status.init_container_statuses,
+            self.status.container_statuses,
+        );
+        PodFacts {
+            generation: self.metadata.generation.unwrap_or(0),
+            observed_generation: self.status.observed_generation,
+            node: some_text(self.spec.node_name),
+            phase: phase(self.status.phase.as_deref()),
+            started_at: timestamp(self.status.start_time),
+            ready: condition("Ready").map(|condition| ReadyFacts {
+                status: condition.status == "True",
+                since: timestamp(condition.last_transition_time.clone()),
+            }),
+            containers_ready: condition("ContainersReady").is_some_and(|condition| condition.status == "True"),
+            unschedulable: condition("PodScheduled").is_some_and(|condition| {
+                condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
+            }),
+            gate: if gated { gate(condition(names::READINESS_GATE)) } else { Gate::Absent },
+            containers,
+            ..identity(self.metadata)
+        }
+    }
+
+    /// Who and what it is, and whether it goes.
+    fn outline(self) -> PodFacts {
+        let phase = phase(self.status.phase.as_deref());
+        let mut metadata = self.metadata;
+        metadata.labels = None;
+        PodFacts { phase, ..identity(metadata) }
+    }
+}
+
+fn identity(mut metadata: ObjectMeta) -> PodFacts {
+    PodFacts {
+        controller: controller_of(&metadata),
+        created_at: created_at(&metadata),
+        namespace: boxed(metadata.namespace),
+        name: boxed(metadata.name),
+        uid: boxed(metadata.uid),
+        resource_version: boxed(metadata.resource_version),
+        deletion: timestamp(metadata.deletion_timestamp),
+        labels: boxed_map(metadata.labels),
+        in_place_state: metadata
+            .annotations
+            .as_mut()
+            .and_then(|annotations| annotations.remove(names::IN_PLACE_STATE_ANNOTATION))
+            .map(String::into_boxed_str),
+        ..PodFacts::default()
+    }
+}
+
+fn created_at(metadata: &ObjectMeta) -> Option<Timestamp> {
+    metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
+fn phase(text: Option<&str>) -> PodPhase {
+    match text {
+        Some("Running") => PodPhase::Running,
+        Some("Succeeded") => PodPhase::Succeeded,
+        Some("Failed") => PodPhase::Failed,
+        Some("Unknown") => PodPhase::Unknown,
+        _ => PodPhase::Pending,
+    }
+}
+
+fn gate(condition: Option<&Condition>) -> Gate {
+    match condition {
+        None => Gate::Unset,
+        Some(condition) if condition.status == "True" => Gate::Open,
+        Some(condition) => Gate::Closed {
+            since: condition.last_transition_time.as_ref().map(|time| time.0),
+            reason: condition.reason.as_deref().unwrap_or_default().into(),
+        },
+    }
+}
+
+fn containers(
+    init: Option<Vec<Container>>,
+    main: Option<Vec<Container>>,
+    init_statuses: Option<Vec<ContainerStatus>>,
+    main_statuses: Option<Vec<ContainerStatus>>,
+) -> Vec<ContainerFacts> {
+    let (mut init_statuses, mut main_statuses) = (init_statuses.unwrap_or_default(), main_statuses.unwrap_or_default());
+    let init = init.unwrap_or_default();
+    let main = main.unwrap_or_default();
+    let mut facts = Vec::with_capacity(init.len() + main.len());
+    for spec in init {
+        let always = spec.restart_policy.as_deref() == Some("Always");
+        let kind = if always { ContainerKind::RestartableInit } else { ContainerKind::Init };
+        facts.push(container(spec, kind, &mut init_statuses));
+    }
+    for spec in main {
+        facts.push(container(spec, ContainerKind::Main, &mut main_statuses));
+    }
+    facts
+}
+
+fn container(spec: Container, kind: ContainerKind, statuses: &mut Vec<ContainerStatus>) -> ContainerFacts {
+    let status = statuses
+        .iter()
+        .position(|status| status.name == spec.name)
+        .map(|position| statuses.swap_remove(position))
+        .unwrap_or_default();
+    let state = status.state.unwrap_or_default();
+    ContainerFacts {
+        name: spec.name.into_boxed_str(),
+        kind,
+        image: boxed(spec.image),
+        container_id: some_text(status.container_id),
+        status_image: some_text(status.image),
+        image_id: some_text(status.image_id),
+        running: state.running.map(|running| Running { since: timestamp(running.started_at) }),
+        waiting_reason: state.waiting.and_then(|waiting| some_text(waiting.reason)),
+        ready: status.ready,
+        started: status.started.unwrap_or(false),
+        restart_count: status.restart_count,
+    }
+}

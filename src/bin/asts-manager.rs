@@ -1,1 +1,97 @@
-fn main() {}
+//! The manager: runs AdvancedStatefulSets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use asts::control::error::ControlError;
+use asts::control::lease::LeaseOptions;
+use asts::control::run::{InPlace, Options, run};
+use asts::control::telemetry::{self, LogFormat};
+use clap::Parser;
+
+/// Runs AdvancedStatefulSets: stateful Pods that are updated in place.
+#[derive(Parser, Debug)]
+#[command(name = "asts-manager", version, max_term_width = 100)]
+struct Arguments {
+    /// Kubeconfig file; else the one that KUBECONFIG names, else the Pod's own service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace to work in; may be given many times; else all
+    #[arg(long, value_name = "NAME")]
+    namespace: Vec<String>,
+    /// Let one of several managers work, the others stand by
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    leader_elect: bool,
+    /// Seconds without renewal after which another manager takes over
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    lease_duration: u64,
+    /// Name of the Lease
+    #[arg(long, value_name = "NAME", default_value = "asts-manager")]
+    lease_name: String,
+    /// Namespace of the Lease; else the manager's own (POD_NAMESPACE), else asts-system
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "asts-system")]
+    lease_namespace: String,
+    /// Where /metrics is served; port 0 picks one and logs it
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    metrics_address: SocketAddr,
+    /// Where /healthz and /readyz are served; port 0 picks one and logs it
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    health_address: SocketAddr,
+    /// What Pods can take in place: auto, stock, customised, or kinds of field with commas between
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    in_place: InPlace,
+    /// Form of the log lines
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// Least level that is logged: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::start(arguments.log_format, &arguments.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .map_err(ControlError::Runtime);
+    let outcome = runtime.and_then(|runtime| {
+        let outcome = runtime.block_on(run(options(arguments)));
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(category = error.category(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(arguments: Arguments) -> Options {
+    let lease = arguments.leader_elect.then(|| LeaseOptions {
+        namespace: arguments.lease_namespace,
+        name: arguments.lease_name,
+        identity: identity(),
+        duration: Duration::from_secs(arguments.lease_duration),
+    });
+    Options {
+        kubeconfig: arguments.kubeconfig,
+        namespaces: arguments.namespace,
+        lease,
+        metrics_address: arguments.metrics_address,
+        health_address: arguments.health_address,
+        in_place: arguments.in_place,
+    }
+}
+
+/// Another at each start: a process must not take what an earlier one of the same Pod held.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "asts-manager".to_owned());
+    format!("{host}_{:016x}", asts::control::backoff::random())
+}

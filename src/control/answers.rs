@@ -1,0 +1,246 @@
+//! Finds out what a plan asks for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::cache::pod::PodObject;
+use super::client::{At, Kind, Verb};
+use super::error::{CallError, Failure};
+use super::memory::SetMemory;
+use super::reconcile::Reconciler;
+use crate::model::{LivePod, Snapshot, TemplateAnswer};
+use crate::plan::Question;
+
+/// Reads of one set at the same time.
+const READS_MAX: usize = 8;
+/// More Pods than this are asked for by one list.
+const SINGLE_READS_MAX: usize = 20;
+const LIST_PAGE: u32 = 250;
+
+/// What the apiserver said about templates, for all sets.
+#[derive(Default)]
+pub struct TemplateCache(Mutex<HashMap<Box<str>, (TemplateAnswer, Instant)>>);
+
+impl TemplateCache {
+    const COUNT_MAX: usize = 512;
+
+    fn lifetime(answer: &TemplateAnswer) -> Duration {
+        match answer {
+            TemplateAnswer::Defaulted(_) => Duration::from_secs(24 * 3600),
+            TemplateAnswer::Invalid(_) => Duration::from_secs(60),
+            TemplateAnswer::Unavailable => Duration::from_secs(30),
+        }
+    }
+
+    pub fn get(&self, hash: &str) -> Option<TemplateAnswer> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, since) = answers.get(hash)?;
+        (since.elapsed() < Self::lifetime(answer)).then(|| answer.clone())
+    }
+
+    fn put(&self, hash: &str, answer: TemplateAnswer) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= Self::COUNT_MAX {
+            let oldest = answers.iter().min_by_key(|(_, (_, since))| *since).map(|(hash, _)| hash.clone());
+            if let Some(oldest) = oldest {
+                answers.remove(&oldest);
+            }
+        }
+        answers.insert(hash.into(), (answer, Instant::now()));
+    }
+}
+
+#[derive(Deserialize)]
+struct TemplateObject {
+    template: Value,
+}
+
+#[derive(Deserialize)]
+struct PodList {
+    metadata: ListMeta,
+    #[serde(default)]
+    items: Option<Vec<PodObject>>,
+}
+
+#[derive(Deserialize)]
+struct ListMeta {
+    #[serde(rename = "continue", default)]
+    token: Option<String>,
+}
+
+impl Reconciler {
+    /// Answers all questions into the snapshot.
+    pub(super) async fn answer(
+        &self,
+        questions: &[Question],
+        snapshot: &mut Snapshot,
+        memory: &mut SetMemory,
+    ) -> Result<(), CallError> {
+        let namespace = snapshot.set.namespace.clone();
+        let mut pods = Vec::new();
+        for question in questions {
+            match question {
+                Question::LivePod { ordinal, name } => pods.push((*ordinal, name)),
+                Question::DefaultedTemplate { hash, template } => {
+                    memory.templates.insert(hash.clone());
+                    let answer = self.template(&namespace, hash, template).await?;
+                    snapshot.answers.templates.insert(hash.clone(), answer);
+                }
+                Question::WholePod { name, uid } => {
+                    let at = At::one(Kind::Pod, &namespace, name);
+                    match self.apiserver.read::<Value>(Verb::Get, at).await {
+                        Ok(pod) => {
+                            snapshot.answers.whole_pods.insert(uid.clone(), Arc::new(pod));
+                        }
+                        Err(error) if error.failure == Failure::NotFound => {
+                            self.vanished::<PodObject>(&namespace, name, uid);
+                            return Err(CallError { failure: Failure::Conflict, ..error });
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        if pods.len() > SINGLE_READS_MAX {
+            self.list_live(&pods, snapshot).await
+        } else {
+            self.read_each_live(&pods, snapshot).await
+        }
+    }
+
+    async fn read_each_live(&self, pods: &[(i64, &Box<str>)], snapshot: &mut Snapshot) -> Result<(), CallError> {
+        let namespace: &str = &snapshot.set.namespace;
+        let mut reads = Vec::with_capacity(pods.len());
+        for (_, name) in pods {
+            reads.push(self.live_pod(namespace, name));
+        }
+        let answers: Vec<_> = stream::iter(reads).buffered(READS_MAX).collect().await;
+        for ((ordinal, _), answer) in pods.iter().zip(answers) {
+            snapshot.answers.live_pods.insert(*ordinal, answer?);
+        }
+        Ok(())
+    }
+
+    /// A live read of one Pod; the cache takes it in.
+    async fn live_pod(&self, namespace: &str, name: &str) -> Result<LivePod, CallError> {
+        let known = self.store.lock().known_uid(Kind::Pod, namespace, name);
+        match self.apiserver.read::<PodObject>(Verb::Get, At::one(Kind::Pod, namespace, name)).await {
+            Ok(pod) => {
+                self.refresh(pod.clone());
+                Ok(LivePod::Found(Arc::new(pod.whole())))
+            }
+            Err(error) if error.failure == Failure::NotFound => {
+                if let Some(uid) = known {
+                    self.vanished::<PodObject>(namespace, name, &uid);
+                }
+                Ok(LivePod::Gone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One list from the store itself instead of many reads.
+    async fn list_live(&self, pods: &[(i64, &Box<str>)], snapshot: &mut Snapshot) -> Result<(), CallError> {
+        let wanted: BTreeSet<&str> = pods.iter().map(|(_, name)| name.as_ref()).collect();
+        let mut found = HashMap::new();
+        let mut token: Option<String> = None;
+        loop {
+            let query = match &token {
+                None => format!("limit={LIST_PAGE}"),
+                Some(token) => format!("limit={LIST_PAGE}&continue={}", escaped(token)),
+            };
+            let at = At::all(Kind::Pod, &snapshot.set.namespace).query(&query);
+            let page: PodList = self.apiserver.read(Verb::List, at).await?;
+            for pod in page.items.unwrap_or_default() {
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                if wanted.contains(name) {
+                    found.insert(name.to_owned(), pod.whole());
+                }
+            }
+            token = page.metadata.token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
+        for (ordinal, name) in pods {
+            let answer = found.remove::<str>(name).map_or(LivePod::Gone, |pod| LivePod::Found(Arc::new(pod)));
+            snapshot.answers.live_pods.insert(*ordinal, answer);
+        }
+        Ok(())
+    }
+
+    /// The template as the apiserver defaults and checks it. Only a 422 says that it is bad.
+    async fn template(&self, namespace: &str, hash: &str, template: &str) -> Result<TemplateAnswer, CallError> {
+        if let Some(answer) = self.templates.get(hash) {
+            return Ok(answer);
+        }
+        let template: Value = serde_json::from_str(template).map_err(|error| CallError {
+            failure: Failure::Local,
+            code: 0,
+            verb: "create",
+            object: "PodTemplate".to_owned(),
+            message: error.to_string(),
+            retry_after: None,
+        })?;
+        let body = json!({
+            "apiVersion": "v1",
+            "kind": "PodTemplate",
+            "metadata": {"generateName": "asts-dry-run-"},
+            "template": template,
+        });
+        let at = At::all(Kind::PodTemplate, namespace);
+        let answer = match self.apiserver.dry_run_create::<TemplateObject>(at, &body).await {
+            Ok(defaulted) => TemplateAnswer::Defaulted(Arc::new(defaulted.template)),
+            Err(error) if error.code == 422 => TemplateAnswer::Invalid(error.message.into()),
+            Err(error) => {
+                tracing::debug!("a template cannot be defaulted, comparing locally: {error}");
+                TemplateAnswer::Unavailable
+            }
+        };
+        self.templates.put(hash, answer.clone());
+        Ok(answer)
+    }
+}
+
+/// Escapes all but letters, digits and a few marks, for a query.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_kept_for_its_time_and_the_cache_is_bounded() {
+        let cache = TemplateCache::default();
+        cache.put("a", TemplateAnswer::Unavailable);
+        assert_eq!(cache.get("a"), Some(TemplateAnswer::Unavailable));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(cache.get("a"), None);
+        for number in 0..2 * TemplateCache::COUNT_MAX {
+            cache.put(&number.to_string(), TemplateAnswer::Invalid("x".into()));
+        }
+        assert!(cache.0.lock().unwrap().len() <= TemplateCache::COUNT_MAX);
+    }
+
+    #[test]
+    fn queries_are_escaped() {
+        assert_eq!(escaped("a b,c=(d)/é"), "a%20b%2Cc%3D%28d%29%2F%C3%A9");
+    }
+}

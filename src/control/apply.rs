@@ -1,0 +1,292 @@
+//! Carries a plan's actions out: bounded, creates with a slow start, and what each failure means
+//! for the rest.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+
+use super::actions::Done;
+use super::client::{At, Kind, Verb};
+use super::error::{CallError, Failure};
+use super::events::Subject;
+use super::memory::{SetMemory, is_shared};
+use super::queue::{Next, Verdict};
+use super::reconcile::Reconciler;
+use crate::control::cache::set::SetObject;
+use crate::model::SetFacts;
+use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
+
+/// Calls of one set at the same time.
+const CALLS_MAX: usize = 16;
+
+/// What the calls of one look came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub events: Vec<PlannedEvent>,
+    conflict: bool,
+    failed: bool,
+    throttled: Option<Duration>,
+    not_leading: bool,
+}
+
+impl Outcome {
+    /// Something went wrong that the next plan must see before more is done.
+    pub fn must_stop(&self) -> bool {
+        self.conflict || self.failed || self.throttled.is_some() || self.not_leading
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        if self.not_leading {
+            Verdict::REST
+        } else if let Some(pause) = self.throttled {
+            Verdict { next: Next::Pause(pause), wake_after: None }
+        } else if self.failed {
+            Verdict::BACKOFF
+        } else if self.conflict {
+            Verdict::AGAIN
+        } else {
+            Verdict::REST
+        }
+    }
+
+    /// Takes in a failure. A conflict without anything to wait for is a failure: else it would spin.
+    pub fn note(&mut self, error: &CallError, waits: bool) {
+        match error.failure {
+            Failure::Conflict | Failure::NotFound if waits => self.conflict = true,
+            Failure::Throttled => {
+                let pause = error.retry_after.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(30));
+                self.throttled = Some(self.throttled.map_or(pause, |longest| longest.max(pause)));
+            }
+            Failure::NotLeading => self.not_leading = true,
+            Failure::Refused(_) => {}
+            _ => self.failed = true,
+        }
+    }
+}
+
+impl Reconciler {
+    /// Group after group, then what the ledger had to be written for.
+    pub(super) async fn apply(&self, set: &SetFacts, plan: &Plan, memory: &mut SetMemory) -> Outcome {
+        let mut outcome = Outcome::default();
+        let all = || plan.actions.iter().flatten().chain(&plan.disruptions);
+        let wanted: BTreeSet<String> = all().map(Action::object).collect();
+        memory.refusals.keep_only(&wanted);
+        let mut adoption = Adoption::Unknown;
+        if all().any(|action| matches!(action, Action::AdoptPod { .. })) {
+            adoption = self.may_adopt(set, &mut outcome).await;
+        }
+        for group in &plan.actions {
+            let claims_failed = self.apply_group(set, group, adoption, memory, &mut outcome).await;
+            if outcome.must_stop() || claims_failed {
+                return outcome;
+            }
+        }
+        self.apply_group(set, &plan.disruptions, adoption, memory, &mut outcome).await;
+        outcome
+    }
+
+    /// Creates one batch after another, the rest beside them. True: a claim's owners could not be
+    /// written, so that no Pod may be deleted after it.
+    async fn apply_group(
+        &self,
+        set: &SetFacts,
+        group: &[Action],
+        adoption: Adoption,
+        memory: &mut SetMemory,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let may_try = |action: &&Action| {
+            memory.refusals.may_try(&action.object())
+                && (!matches!(action, Action::AdoptPod { .. }) || adoption == Adoption::Allowed)
+        };
+        let is_create = |action: &&Action| matches!(action, Action::CreatePod { .. } | Action::CreateClaim { .. });
+        let (mut creates, others): (Vec<&Action>, Vec<&Action>) = group.iter().filter(may_try).partition(is_create);
+        if memory.refusals.may_create() {
+            // Those that were never refused first: one that always is must not hold them up.
+            creates.sort_by_key(|action| memory.refusals.tries(&action.object()));
+        } else {
+            creates.clear();
+        }
+        let (created, acted) = tokio::join!(self.create_slowly(set, &creates), self.act_on_all(set, &others));
+        if created.iter().any(|done| is_shared_refusal(&done.result)) {
+            memory.refusals.creates_refused();
+        } else if created.iter().any(|done| done.result.is_ok()) {
+            memory.refusals.creates_made();
+        }
+        let mut claims_failed = false;
+        for done in created.into_iter().chain(acted) {
+            claims_failed |= matches!(done.action, Action::PatchClaim { .. }) && done.result.is_err();
+            note_done(done, memory, outcome);
+        }
+        claims_failed
+    }
+
+    /// 1, 2, 4, … at once, and no more after the first that is refused or fails.
+    async fn create_slowly<'a>(&self, set: &SetFacts, creates: &[&'a Action]) -> Vec<Done<'a>> {
+        let mut all = Vec::with_capacity(creates.len());
+        let mut rest = creates;
+        let mut batch_size = 1;
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_size.min(rest.len()));
+            let batch = self.act_on_all(set, batch).await;
+            let stop = batch.iter().any(|done| {
+                is_shared_refusal(&done.result)
+                    || done.result.as_ref().is_err_and(|error| !matches!(error.failure, Failure::Refused(_)))
+            });
+            all.extend(batch);
+            if stop {
+                break;
+            }
+            rest = after;
+            batch_size *= 2;
+        }
+        all
+    }
+
+    async fn act_on_all<'a>(&self, set: &SetFacts, actions: &[&'a Action]) -> Vec<Done<'a>> {
+        let mut calls = Vec::with_capacity(actions.len());
+        for action in actions {
+            calls.push(self.act(set, action));
+        }
+        stream::iter(calls).buffer_unordered(CALLS_MAX).collect().await
+    }
+
+    /// Taking an orphan needs a live look: the set may be gone, or be another of the same name.
+    pub(super) async fn may_adopt(&self, set: &SetFacts, outcome: &mut Outcome) -> Adoption {
+        let at = At::one(Kind::Set, &set.namespace, &set.name);
+        match self.apiserver.read::<SetObject>(Verb::Get, at).await {
+            Ok(live) => {
+                let meta = &live.metadata;
+                let same = meta.uid.as_deref() == Some(&*set.uid) && meta.deletion_timestamp.is_none();
+                if same { Adoption::Allowed } else { Adoption::Denied }
+            }
+            Err(error) if error.failure == Failure::NotFound => Adoption::Denied,
+            Err(error) => {
+                outcome.note(&error, false);
+                Adoption::Unknown
+            }
+        }
+    }
+
+    /// Publishes what was done and what was planned to be said.
+    pub(super) fn tell(&self, set: &SetFacts, planned: &[PlannedEvent], outcome: &Outcome) {
+        let subject = Subject { namespace: set.namespace.clone(), name: set.name.clone(), uid: set.uid.clone() };
+        self.events.send(&subject, planned);
+        self.events.send(&subject, &outcome.events);
+    }
+}
+
+/// Whether orphans may be taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    Unknown,
+    Allowed,
+    Denied,
+}
+
+fn is_shared_refusal(result: &Result<(), CallError>) -> bool {
+    matches!(result, Err(CallError { failure: Failure::Refused(refused), .. }) if is_shared(*refused))
+}
+
+fn note_done(done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome) {
+    let Done { action, shows, result } = done;
+    let waits = !shows.is_empty();
+    for (kind, name, shows) in shows {
+        memory.inflight.expect(kind, &name, shows);
+    }
+    let object = action.object();
+    match result {
+        Ok(()) => {
+            tracing::info!(object, what = verb_of(action), "{}", action.reason());
+            memory.refusals.made(&object);
+            outcome.events.extend(success(action));
+        }
+        Err(error) => {
+            outcome.note(&error, waits);
+            if let Failure::Refused(_) = error.failure {
+                tracing::warn!(object, what = verb_of(action), "refused: {}", error.message);
+                memory.refusals.refused(&object, &error);
+                if let Action::PatchPod { target, why: PatchWhy::InPlace, revision, .. } = action {
+                    memory.refuse_patch(&target.uid, revision, &error.message);
+                }
+                outcome.events.push(failure(action, &error));
+            }
+        }
+    }
+}
+
+fn verb_of(action: &Action) -> &'static str {
+    match action {
+        Action::CreatePod { .. } | Action::CreateClaim { .. } => "Create",
+        Action::DeletePod { .. } => "Delete",
+        Action::PatchPod { .. } | Action::PatchClaim { .. } => "Update",
+        Action::PatchPodStatus { .. } => "UpdateStatus",
+        Action::AdoptPod { .. } => "Adopt",
+        Action::ReleasePod { .. } => "Release",
+    }
+}
+
+/// What users are told of a success: not of gates and fences, which come with what they are told.
+fn success(action: &Action) -> Option<PlannedEvent> {
+    let (reason, done) = match action {
+        Action::CreatePod { .. } | Action::CreateClaim { .. } => ("SuccessfulCreate", "created"),
+        Action::DeletePod { .. } => ("SuccessfulDelete", "deleted"),
+        Action::PatchPod { why: PatchWhy::InPlace, .. } => ("SuccessfulUpdateInPlace", "updated in place"),
+        Action::AdoptPod { .. } => ("SuccessfulAdopt", "adopted"),
+        Action::ReleasePod { .. } => ("SuccessfulRelease", "released"),
+        Action::PatchPod { .. } | Action::PatchPodStatus { .. } | Action::PatchClaim { .. } => return None,
+    };
+    let message = format!("{done} {}: {}", action.object(), action.reason());
+    Some(PlannedEvent { warning: false, reason, action: verb_of(action), message })
+}
+
+fn failure(action: &Action, error: &CallError) -> PlannedEvent {
+    let reason = match action {
+        Action::CreatePod { .. } | Action::CreateClaim { .. } => "FailedCreate",
+        Action::DeletePod { .. } => "FailedDelete",
+        Action::AdoptPod { .. } => "FailedAdopt",
+        Action::ReleasePod { .. } => "FailedRelease",
+        _ => "FailedUpdate",
+    };
+    let message = format!("{}: {}", action.object(), error.message);
+    PlannedEvent { warning: true, reason, action: verb_of(action), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::error::Refused;
+
+    fn outcome(failure: Failure, waits: bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        let error = CallError {
+            failure,
+            code: 0,
+            verb: "patch",
+            object: "Pod web-0".to_owned(),
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(7)),
+        };
+        outcome.note(&error, waits);
+        outcome
+    }
+
+    #[test]
+    fn a_failure_decides_what_comes_next() {
+        let pause = Verdict { next: Next::Pause(Duration::from_secs(7)), wake_after: None };
+        for (failure, waits, verdict, stops) in [
+            (Failure::Conflict, true, Verdict::AGAIN, true),
+            (Failure::Conflict, false, Verdict::BACKOFF, true),
+            (Failure::NotFound, true, Verdict::AGAIN, true),
+            (Failure::Throttled, false, pause, true),
+            (Failure::Unknown, true, Verdict::BACKOFF, true),
+            (Failure::NotLeading, false, Verdict::REST, true),
+            (Failure::Refused(Refused::QuotaExceeded), false, Verdict::REST, false),
+        ] {
+            let outcome = outcome(failure, waits);
+            assert_eq!(outcome.verdict(), verdict, "{failure:?}");
+            assert_eq!(outcome.must_stop(), stops, "{failure:?}");
+        }
+    }
+}

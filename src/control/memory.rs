@@ -1,0 +1,187 @@
+//! What is remembered of one set between two looks at it. All of it can be lost without harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff;
+use super::error::{CallError, Failure, Refused};
+use super::inflight::Inflight;
+use crate::model::snapshot::Refusal;
+
+/// A refused in-place patch is tried again after this time: the cluster may have changed.
+const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
+/// Most refusals that are remembered of a set.
+const REFUSALS_MAX: usize = 100;
+
+/// What is remembered of one set.
+#[derive(Debug, Default)]
+pub struct SetMemory {
+    /// Whose memory it is: a set made anew under the same name starts with none.
+    pub uid: Box<str>,
+    pub inflight: Inflight,
+    pub refusals: Refusals,
+    refused_patches: BTreeMap<(Box<str>, Box<str>), (Box<str>, Instant)>,
+    /// Hashes of the templates that were asked about.
+    pub templates: BTreeSet<Box<str>>,
+    pub status_written_at: Option<Instant>,
+    /// The last report about a set that cannot be understood.
+    pub reported: Option<(i64, String)>,
+}
+
+impl SetMemory {
+    pub fn of(uid: &str) -> Self {
+        SetMemory { uid: uid.into(), ..SetMemory::default() }
+    }
+
+    /// The apiserver will not take the patch of this Pod to this revision.
+    pub fn refuse_patch(&mut self, uid: &str, revision: &str, message: &str) {
+        self.refused_patches.insert((uid.into(), revision.into()), (message.into(), Instant::now()));
+    }
+
+    /// The refused patches that still count.
+    pub fn refused_patches(&mut self) -> BTreeMap<(Box<str>, Box<str>), Box<str>> {
+        self.refused_patches.retain(|_, (_, since)| since.elapsed() < REFUSED_PATCH_KEPT);
+        self.refused_patches.iter().map(|(key, (message, _))| (key.clone(), message.clone())).collect()
+    }
+}
+
+/// Writes of one set that were refused and not made since, and when to try them again.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    held: BTreeMap<String, Held>,
+    refused_rounds: u32,
+    creates_not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Held {
+    refusal: Refusal,
+    tries: u32,
+    retry_at: Instant,
+}
+
+impl Refusals {
+    /// The write of `object` was refused.
+    pub fn refused(&mut self, object: &str, error: &CallError) {
+        let Failure::Refused(refused) = error.failure else { return };
+        if self.held.len() >= REFUSALS_MAX && !self.held.contains_key(object) {
+            return;
+        }
+        let tries = self.tries(object).saturating_add(1);
+        let pause = error.retry_after.unwrap_or_else(|| backoff::delay(tries, backoff::REFUSALS));
+        let refusal =
+            Refusal { object: object.to_owned(), reason: refused.reason().to_owned(), message: error.message.clone() };
+        self.held.insert(object.to_owned(), Held { refusal, tries, retry_at: Instant::now() + pause });
+    }
+
+    /// The write of `object` was made.
+    pub fn made(&mut self, object: &str) {
+        self.held.remove(object);
+    }
+
+    /// A create was refused for a cause that others may share: all creates of the set pause.
+    pub fn creates_refused(&mut self) {
+        self.refused_rounds = self.refused_rounds.saturating_add(1);
+        self.creates_not_before = Some(Instant::now() + backoff::delay(self.refused_rounds, backoff::REFUSALS));
+    }
+
+    /// Creates went well.
+    pub fn creates_made(&mut self) {
+        self.refused_rounds = 0;
+        self.creates_not_before = None;
+    }
+
+    pub fn may_create(&self) -> bool {
+        self.creates_not_before.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// The pause after the last refusal of this object is over, or there was none.
+    pub fn may_try(&self, object: &str) -> bool {
+        self.held.get(object).is_none_or(|held| held.retry_at <= Instant::now())
+    }
+
+    /// How often this object was refused in a row.
+    pub fn tries(&self, object: &str) -> u32 {
+        self.held.get(object).map_or(0, |held| held.tries)
+    }
+
+    /// Forgets what is not wanted any more.
+    pub fn keep_only(&mut self, wanted: &BTreeSet<String>) {
+        self.held.retain(|object, _| wanted.contains(object));
+        if self.held.is_empty() {
+            self.creates_made();
+        }
+    }
+
+    pub fn list(&self) -> Vec<Refusal> {
+        self.held.values().map(|held| held.refusal.clone()).collect()
+    }
+
+    /// When something may be tried again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let soonest = self.held.values().map(|held| held.retry_at).min()?;
+        let soonest = self.creates_not_before.map_or(soonest, |creates| creates.min(soonest));
+        // What is due already was not tried in this round for a reason: do not spin.
+        Some(soonest.saturating_duration_since(now).max(backoff::REFUSALS.first))
+    }
+}
+
+/// Whether a refusal says something about other objects of the set too.
+pub fn is_shared(refused: Refused) -> bool {
+    refused != Refused::NameTaken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota() -> CallError {
+        CallError {
+            failure: Failure::Refused(Refused::QuotaExceeded),
+            code: 403,
+            verb: "create",
+            object: "Pod web-0".to_owned(),
+            message: "exceeded quota".to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_write_is_tried_again_and_told_until_it_is_made() {
+        let mut refusals = Refusals::default();
+        for _ in 0..12 {
+            refusals.refused("Pod web-0", &quota());
+            assert!(!refusals.may_try("Pod web-0"));
+            assert!(refusals.may_try("Pod web-1"));
+            let pause = refusals.retry_after().unwrap();
+            assert!(pause < Duration::from_secs(20), "it heals within 30 s of the cause's end: {pause:?}");
+            tokio::time::advance(pause).await;
+            assert!(refusals.may_try("Pod web-0"));
+        }
+        assert_eq!(refusals.list()[0].reason, "QuotaExceeded");
+        refusals.made("Pod web-0");
+        assert!(refusals.list().is_empty() && refusals.retry_after().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_wanted_any_more_is_forgotten() {
+        let mut refusals = Refusals::default();
+        refusals.refused("Pod web-0", &quota());
+        refusals.creates_refused();
+        assert!(!refusals.may_create());
+        refusals.keep_only(&BTreeSet::new());
+        assert!(refusals.list().is_empty() && refusals.may_create());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_patch_counts_for_a_while() {
+        let mut memory = SetMemory::of("u");
+        memory.refuse_patch("pod-uid", "hash", "no");
+        assert_eq!(memory.refused_patches().len(), 1);
+        tokio::time::advance(REFUSED_PATCH_KEPT).await;
+        assert!(memory.refused_patches().is_empty());
+    }
+}

@@ -1,0 +1,184 @@
+//! Carries out what a plan wants of ControllerRevisions.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::actions;
+use super::answers::escaped;
+use super::apply::{Adoption, Outcome};
+use super::cache::CachedSet;
+use super::cache::revision::RevisionObject;
+use super::cache::set::SetObject;
+use super::client::{At, Kind, Verb};
+use super::error::{CallError, Failure};
+use super::memory::SetMemory;
+use super::reconcile::Reconciler;
+use crate::api::names;
+use crate::model::SetFacts;
+use crate::plan::action::{RevisionAction, Target};
+
+/// Longest value that a label selector takes, in bytes.
+const LABEL_VALUE_BYTES_MAX: usize = names::LABEL_VALUE_BYTES_MAX;
+
+#[derive(Deserialize)]
+struct AnyList {
+    #[serde(default)]
+    items: Option<Vec<IgnoredAny>>,
+}
+
+impl Reconciler {
+    /// One after another; stops at the first that fails.
+    pub(super) async fn apply_revisions(
+        &self,
+        set: &SetFacts,
+        wanted: &[RevisionAction],
+        memory: &mut SetMemory,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        for action in wanted {
+            let mut shows = Vec::new();
+            let result = self.apply_revision(set, action, &mut shows, &mut outcome).await;
+            let waits = !shows.is_empty();
+            for (kind, name, show) in shows {
+                memory.inflight.expect(kind, &name, show);
+            }
+            if let Err(error) = result {
+                tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
+                // Without its revision nothing else can go on: also a refusal is a failure here.
+                let refused = matches!(error.failure, Failure::Refused(_));
+                let error = if refused { CallError { failure: Failure::Local, ..error } } else { error };
+                outcome.note(&error, waits);
+            }
+            if outcome.must_stop() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn apply_revision(
+        &self,
+        set: &SetFacts,
+        action: &RevisionAction,
+        shows: &mut actions::Owed,
+        outcome: &mut Outcome,
+    ) -> Result<(), CallError> {
+        match action {
+            RevisionAction::Create { name, hash, number, data } => {
+                self.create_revision(set, name, hash, *number, data, shows).await
+            }
+            RevisionAction::Renumber { name, uid, resource_version, number } => {
+                let target =
+                    Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+                let patch = json!({"metadata": {"uid": uid, "resourceVersion": resource_version}, "revision": number});
+                let at = At::one(Kind::Revision, &set.namespace, name);
+                self.patch::<RevisionObject>(Verb::MergePatch, at, &target, &patch, shows).await
+            }
+            RevisionAction::Adopt { name, uid, resource_version } => {
+                if self.may_adopt(set, outcome).await != Adoption::Allowed {
+                    return Ok(());
+                }
+                let target =
+                    Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+                let patch = json!({"metadata": {
+                    "uid": uid, "resourceVersion": resource_version, "ownerReferences": [owner_reference(set)],
+                }});
+                let at = At::one(Kind::Revision, &set.namespace, name);
+                self.patch::<RevisionObject>(Verb::StrategicPatch, at, &target, &patch, shows).await
+            }
+            RevisionAction::Delete { name, uid, resource_version, hash } => {
+                if self.is_in_use(set, name, hash).await? {
+                    tracing::debug!(revision = &**name, "kept: a live Pod or the live status names it");
+                    return Ok(());
+                }
+                let target =
+                    Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+                self.delete(Kind::Revision, set, &target, shows).await
+            }
+        }
+    }
+
+    async fn create_revision(
+        &self,
+        set: &SetFacts,
+        name: &str,
+        hash: &str,
+        number: i64,
+        data: &Arc<Value>,
+        shows: &mut actions::Owed,
+    ) -> Result<(), CallError> {
+        let body = revision_object(set, name, hash, number, data);
+        let created = self.create::<RevisionObject>(&set.namespace, name, &body, shows).await;
+        let Err(error) = created else {
+            tracing::info!(object = format!("ControllerRevision {name}"), what = "Create", "the template is new");
+            return Ok(());
+        };
+        if error.failure != Failure::AlreadyExists {
+            return Err(error);
+        }
+        let at = At::one(Kind::Revision, &set.namespace, name);
+        let found: RevisionObject = self.apiserver.read(Verb::Get, at).await?;
+        let facts = found.clone().whole().facts;
+        self.refresh(found);
+        let ours = facts.controller.as_ref().is_some_and(|owner| owner.uid == set.uid);
+        if ours && facts.data == *data {
+            return Ok(());
+        }
+        // Another object has the name: the count gives the next one another.
+        let mut status = (*set.status).clone();
+        status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
+        self.write_status(set, &status, shows).await?;
+        Err(CallError { failure: Failure::Conflict, ..error })
+    }
+
+    /// Looks live whether a Pod's label or the status names the revision.
+    async fn is_in_use(&self, set: &SetFacts, name: &str, hash: &str) -> Result<bool, CallError> {
+        let at = At::one(Kind::Set, &set.namespace, &set.name);
+        let live: SetObject = self.apiserver.read(Verb::Get, at).await?;
+        if let CachedSet::Sound(live) = live.whole() {
+            let status = &live.status;
+            if [&status.current_revision, &status.update_revision].into_iter().flatten().any(|named| named == name) {
+                return Ok(true);
+            }
+        }
+        let values: Vec<&str> = [hash, name].into_iter().filter(|value| value.len() <= LABEL_VALUE_BYTES_MAX).collect();
+        let selector = escaped(&format!("{} in ({})", names::REVISION_LABEL, values.join(",")));
+        let query = format!("limit=1&labelSelector={selector}");
+        let pods: AnyList = self.apiserver.read(Verb::List, At::all(Kind::Pod, &set.namespace).query(&query)).await?;
+        Ok(pods.items.is_some_and(|pods| !pods.is_empty()))
+    }
+}
+
+/// The template's labels make an orphaned revision findable by the set's selector.
+fn revision_object(set: &SetFacts, name: &str, hash: &str, number: i64, data: &Value) -> Value {
+    let mut labels = set.spec.template.0.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert(names::HASH_LABEL.to_owned(), Value::from(hash));
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": name,
+            "namespace": set.namespace,
+            "labels": labels,
+            "ownerReferences": [owner_reference(set)],
+        },
+        "revision": number,
+        "data": data,
+    })
+}
+
+fn owner_reference(set: &SetFacts) -> Value {
+    json!({
+        "apiVersion": names::API_VERSION,
+        "kind": names::KIND,
+        "name": set.name,
+        "uid": set.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}

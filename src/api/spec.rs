@@ -212,7 +212,8 @@ pub struct UnorderedUpdate {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PriorityStrategy {
-    /// Labels to sort by: Pods with the first key go first, in the order of the last number in its value. At most 100.
+    /// Labels to sort by: Pods with the first key go first, those with the greatest number at the end of its value
+    /// before the others; Pods with none of the keys go last. At most 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_priority: Option<Vec<OrderPriorityTerm>>,
     /// Weights to sort by: Pods with the greatest sum of matching weights go first. At most 100.

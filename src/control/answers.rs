@@ -87,7 +87,7 @@ impl Reconciler {
         let mut pods = Vec::new();
         for question in questions {
             match question {
-                Question::LivePod { ordinal, name } => pods.push((*ordinal, name)),
+                Question::LivePod { ordinal, name } => pods.push((*ordinal, &**name)),
                 Question::DefaultedTemplate { hash, template } => {
                     memory.templates.insert(hash.clone());
                     let answer = self.template(&namespace, hash, template).await?;
@@ -115,7 +115,7 @@ impl Reconciler {
         }
     }
 
-    async fn read_each_live(&self, pods: &[(i64, &Box<str>)], snapshot: &mut Snapshot) -> Result<(), CallError> {
+    async fn read_each_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {
         let namespace: &str = &snapshot.set.namespace;
         let mut reads = Vec::with_capacity(pods.len());
         for (_, name) in pods {
@@ -147,8 +147,8 @@ impl Reconciler {
     }
 
     /// One list from the store itself instead of many reads.
-    async fn list_live(&self, pods: &[(i64, &Box<str>)], snapshot: &mut Snapshot) -> Result<(), CallError> {
-        let wanted: BTreeSet<&str> = pods.iter().map(|(_, name)| name.as_ref()).collect();
+    async fn list_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {
+        let wanted: BTreeSet<&str> = pods.iter().map(|(_, name)| *name).collect();
         let mut found = HashMap::new();
         let mut token: Option<String> = None;
         loop {
@@ -170,7 +170,7 @@ impl Reconciler {
             }
         }
         for (ordinal, name) in pods {
-            let answer = found.remove::<str>(name).map_or(LivePod::Gone, |pod| LivePod::Found(Arc::new(pod)));
+            let answer = found.remove(*name).map_or(LivePod::Gone, |pod| LivePod::Found(Arc::new(pod)));
             snapshot.answers.live_pods.insert(*ordinal, answer);
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::error::{CallError, Failure};
 use super::events::Subject;
 use super::memory::{SetMemory, is_shared};
 use super::queue::{Next, Verdict};
-use super::reconcile::Reconciler;
+use super::reconcile::{DOUBT_PAUSE, Reconciler};
 use crate::control::cache::set::SetObject;
 use crate::model::SetFacts;
 use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
@@ -38,7 +38,7 @@ impl Outcome {
 
     pub fn verdict(&self) -> Verdict {
         if self.not_leading {
-            Verdict::REST
+            Verdict::REST.wake_after(DOUBT_PAUSE)
         } else if let Some(pause) = self.throttled {
             Verdict { next: Next::Pause(pause), wake_after: None }
         } else if self.failed {
@@ -281,7 +281,7 @@ mod tests {
             (Failure::NotFound, true, Verdict::AGAIN, true),
             (Failure::Throttled, false, pause, true),
             (Failure::Unknown, true, Verdict::BACKOFF, true),
-            (Failure::NotLeading, false, Verdict::REST, true),
+            (Failure::NotLeading, false, Verdict::REST.wake_after(DOUBT_PAUSE), true),
             (Failure::Refused(Refused::QuotaExceeded), false, Verdict::REST, false),
         ] {
             let outcome = outcome(failure, waits);

@@ -88,7 +88,7 @@ fn note(messages: &[&str]) -> String {
         let separator = if note.is_empty() { "" } else { "; " };
         if note.len() + separator.len() + message.len() > NOTE_BYTES_MAX - REST_BYTES_MAX {
             if note.is_empty() {
-                note.push_str(&message[..message.floor_char_boundary(NOTE_BYTES_MAX - REST_BYTES_MAX)]);
+                note.push_str(clipped(message, NOTE_BYTES_MAX - REST_BYTES_MAX));
                 note.push('…');
             }
             let left = messages.len() - position - usize::from(position == 0);
@@ -215,7 +215,13 @@ impl Publisher {
 /// A set's name may fill an object name by itself; an event's name needs room for more.
 fn short(name: &str) -> &str {
     const BYTES_MAX: usize = 200;
-    name[..name.floor_char_boundary(BYTES_MAX)].trim_end_matches(['.', '-'])
+    clipped(name, BYTES_MAX).trim_end_matches(['.', '-'])
+}
+
+/// The text's beginning, whole characters only.
+fn clipped(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }
 
 /// A time as the API writes it where it counts microseconds.

@@ -118,11 +118,15 @@ impl Elector {
     /// Renews until it cannot any more. The gate closes by itself before others may take over.
     pub async fn hold(&self) -> ControlError {
         let mut observed = Observed { seen: None, since: Instant::now() };
+        let mut pause = self.options.duration / 5;
         loop {
-            tokio::time::sleep(self.options.duration / 5).await;
+            tokio::time::sleep(pause).await;
             let outcome = tokio::time::timeout(self.options.duration / 4, self.try_once(&mut observed)).await;
             let trouble = match outcome {
-                Ok(Ok(None)) => continue,
+                Ok(Ok(None)) => {
+                    pause = self.options.duration / 5;
+                    continue;
+                }
                 Ok(Ok(Some(_))) => {
                     self.gate.close();
                     "another manager holds it".to_owned()
@@ -135,6 +139,7 @@ impl Elector {
                 return ControlError::LeaseLost(trouble);
             }
             tracing::warn!("the lease was not renewed, trying again: {trouble}");
+            pause = self.retry_period();
         }
     }
 

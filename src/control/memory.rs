@@ -15,6 +15,9 @@ const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
 /// Most refusals that are remembered of a set.
 const REFUSALS_MAX: usize = 100;
 
+/// A Pod's UID and a revision's hash.
+type PodAndRevision = (Box<str>, Box<str>);
+
 /// What is remembered of one set.
 #[derive(Debug, Default)]
 pub struct SetMemory {
@@ -22,7 +25,7 @@ pub struct SetMemory {
     pub uid: Box<str>,
     pub inflight: Inflight,
     pub refusals: Refusals,
-    refused_patches: BTreeMap<(Box<str>, Box<str>), (Box<str>, Instant)>,
+    refused_patches: BTreeMap<PodAndRevision, (Box<str>, Instant)>,
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub status_written_at: Option<Instant>,
@@ -41,7 +44,7 @@ impl SetMemory {
     }
 
     /// The refused patches that still count.
-    pub fn refused_patches(&mut self) -> BTreeMap<(Box<str>, Box<str>), Box<str>> {
+    pub fn refused_patches(&mut self) -> BTreeMap<PodAndRevision, Box<str>> {
         self.refused_patches.retain(|_, (_, since)| since.elapsed() < REFUSED_PATCH_KEPT);
         self.refused_patches.iter().map(|(key, (message, _))| (key.clone(), message.clone())).collect()
     }

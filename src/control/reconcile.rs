@@ -15,7 +15,8 @@ use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
 use super::cache::revision::RevisionObject;
 use super::cache::set::SetObject;
-use super::cache::{SetKey, SetView, SharedStore, Watched};
+use super::cache::table::Indexed;
+use super::cache::{CachedSet, SetKey, SetView, SharedStore, Watched};
 use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, Failure};
 use super::events::EventSender;
@@ -32,6 +33,8 @@ use crate::plan::action::{Plan, StatusWrite};
 const QUESTION_ROUNDS_MAX: usize = 4;
 /// At most one status write of a set that only tells counts, in this time.
 const STATUS_GAP: Duration = Duration::from_millis(300);
+/// Between looks while nobody knows whether this process may write.
+pub(super) const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks at sets.
 pub struct Reconciler {
@@ -75,24 +78,19 @@ impl Reconciler {
     /// One look at one set.
     pub async fn reconcile(&self, key: &SetKey) -> Verdict {
         if !self.apiserver.may_write() {
-            // The whole queue is filled again when this process may write.
-            return Verdict::REST;
+            // The lease is in doubt: this process ends soon, or goes on soon.
+            return Verdict::REST.wake_after(DOUBT_PAUSE);
         }
         let started = Instant::now();
-        let view = self.store.lock().view(key, Timestamp::now());
-        let uid: Box<str> = match &view {
-            None => {
-                self.memories().remove(key);
-                return Verdict::REST;
-            }
-            Some(SetView::Sound(snapshot)) => snapshot.set.uid.clone(),
-            Some(SetView::Poisoned(poisoned)) => poisoned.uid.clone(),
+        let Some(set) = self.store.lock().sets.get(&key.namespace, &key.name).cloned() else {
+            self.memories().remove(key);
+            return Verdict::REST;
         };
-        let mut memory =
-            self.memories().remove(key).filter(|memory| memory.uid == uid).unwrap_or_else(|| SetMemory::of(&uid));
-        let verdict = match view {
-            Some(SetView::Poisoned(poisoned)) => self.report_poisoned(key, &poisoned, &mut memory).await,
-            _ => self.look(key, &mut memory).await,
+        let remembered = self.memories().remove(key).filter(|memory| *memory.uid == *set.uid());
+        let mut memory = remembered.unwrap_or_else(|| SetMemory::of(set.uid()));
+        let verdict = match &*set {
+            CachedSet::Poisoned(poisoned) => self.report_poisoned(key, poisoned, &mut memory).await,
+            CachedSet::Sound(_) => self.look(key, &mut memory).await,
         };
         self.memories().insert(key.clone(), memory);
         self.metrics.count_reconcile(verdict.next.name(), started.elapsed());
@@ -195,6 +193,7 @@ impl Reconciler {
         let set = &snapshot.set;
         let outcome = self.apply_revisions(set, &plan.revisions, memory).await;
         if outcome.must_stop() {
+            self.tell(set, &[], &outcome);
             return outcome.verdict();
         }
         if !plan.questions.is_empty() {
@@ -213,9 +212,10 @@ impl Reconciler {
         }
         let outcome = self.apply(set, plan, memory).await;
         self.tell(set, &plan.events, &outcome);
-        verdict.next = outcome.verdict().next;
-        let wake = plan.wake_at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
-        [wake, memory.refusals.retry_after()].into_iter().flatten().fold(verdict, Verdict::wake_after)
+        let applied = outcome.verdict();
+        verdict.next = applied.next;
+        let wakes = [plan.wake_at.map(until), memory.refusals.retry_after(), applied.wake_after];
+        wakes.into_iter().flatten().fold(verdict, Verdict::wake_after)
     }
 
     fn status_turn(&self, plan: &Plan, memory: &SetMemory) -> StatusTurn {
@@ -266,7 +266,6 @@ impl Reconciler {
                 "uid": set.uid,
                 "resourceVersion": set.resource_version,
             },
-            "spec": &*set.spec,
             "status": status,
         });
         let at = At::one(Kind::Set, &set.namespace, &set.name).status();
@@ -312,6 +311,12 @@ impl Reconciler {
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<SetKey, SetMemory>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time until then; never nothing, so that a moment that has passed does not make a spin.
+fn until(at: Timestamp) -> Duration {
+    const LEAST: Duration = Duration::from_millis(50);
+    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(LEAST).max(LEAST)
 }
 
 enum StatusTurn {

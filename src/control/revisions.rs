@@ -18,7 +18,7 @@ use super::memory::SetMemory;
 use super::reconcile::Reconciler;
 use crate::api::names;
 use crate::model::SetFacts;
-use crate::plan::action::{RevisionAction, Target};
+use crate::plan::action::{PlannedEvent, RevisionAction, Target};
 
 /// Longest value that a label selector takes, in bytes.
 const LABEL_VALUE_BYTES_MAX: usize = names::LABEL_VALUE_BYTES_MAX;
@@ -48,6 +48,7 @@ impl Reconciler {
             if let Err(error) = result {
                 tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
                 // Without its revision nothing else can go on: also a refusal is a failure here.
+                outcome.events.extend(refusal_event(&error));
                 let refused = matches!(error.failure, Failure::Refused(_));
                 let error = if refused { CallError { failure: Failure::Local, ..error } } else { error };
                 outcome.note(&error, waits);
@@ -150,6 +151,12 @@ impl Reconciler {
         let pods: AnyList = self.apiserver.read(Verb::List, At::all(Kind::Pod, &set.namespace).query(&query)).await?;
         Ok(pods.items.is_some_and(|pods| !pods.is_empty()))
     }
+}
+
+fn refusal_event(error: &CallError) -> Option<PlannedEvent> {
+    let Failure::Refused(_) = error.failure else { return None };
+    let message = format!("{}: {}", error.object, error.message);
+    Some(PlannedEvent { warning: true, reason: "FailedUpdate", action: "Update", message })
 }
 
 /// The template's labels make an orphaned revision findable by the set's selector.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -105,8 +106,8 @@ pub async fn run(options: Options) -> Result<(), ControlError> {
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        metrics_address = ?metrics_listener.local_addr().ok(),
-        health_address = ?health_listener.local_addr().ok(),
+        metrics_address = %bound(&metrics_listener, options.metrics_address),
+        health_address = %bound(&health_listener, options.health_address),
         in_place = ?options.in_place,
         "starting"
     );
@@ -206,6 +207,11 @@ async fn resync(scopes: Vec<Scope>, store: Arc<SharedStore>, queue: Arc<Queue>) 
             queue.add_after(key, backoff::jittered(RESYNC / 2));
         }
     }
+}
+
+/// The address that a listener got, with the port that was picked for it.
+fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
 }
 
 async fn ended_by_signal() -> Result<(), ControlError> {

@@ -131,9 +131,9 @@ impl Store {
         let (mut orphans, mut foreign) = (BTreeMap::new(), BTreeMap::new());
         for (name, pod) in self.pods.indexed(&parent) {
             match &pod.controller {
-                None => orphans.insert(name.clone(), Arc::clone(pod)),
+                None => orphans.insert(name.into(), Arc::clone(pod)),
                 Some(owner) if owner.uid == set.uid => None,
-                Some(_) => foreign.insert(name.clone(), Arc::clone(pod)),
+                Some(_) => foreign.insert(name.into(), Arc::clone(pod)),
             };
         }
         Some(SetView::Sound(Box::new(Snapshot {
@@ -208,8 +208,8 @@ impl Store {
     }
 }
 
-fn cloned<T>((name, object): (&Box<str>, &Arc<T>)) -> (Box<str>, Arc<T>) {
-    (name.clone(), Arc::clone(object))
+fn cloned<T>((name, object): (&str, &Arc<T>)) -> (Box<str>, Arc<T>) {
+    (name.into(), Arc::clone(object))
 }
 
 fn namespace_of<W: Watched>(object: &W) -> Box<str> {

@@ -73,8 +73,8 @@ impl<T: Indexed> Table<T> {
     }
 
     /// All objects under a key, by name.
-    pub fn indexed(&self, key: &IndexKey) -> impl Iterator<Item = (&Box<str>, &Arc<T>)> {
-        self.index.get(key).into_iter().flatten()
+    pub fn indexed(&self, key: &IndexKey) -> impl Iterator<Item = (&str, &Arc<T>)> {
+        self.index.get(key).into_iter().flatten().map(|(name, object)| (&**name, object))
     }
 
     /// All objects of a namespace, by name.

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inplace::diff::differences;
-use crate::inplace::samples;
+use crate::inplace::{samples, template_of_pod};
 
 /// What a user writes, and what an apiserver makes of it as a Pod's template.
 fn written_and_stored() -> (Value, Value) {
@@ -100,6 +100,20 @@ fn what_is_written_means_what_is_stored() {
     let (written, stored) = written_and_stored();
     assert_eq!(differences(&written, &stored), []);
     assert_eq!(differences(&stored, &written), []);
+}
+
+/// `testdata`: a template as it was written, and what a kube-apiserver 1.37.2 made of it as the
+/// template of a PodTemplate and as a Pod.
+#[test]
+fn what_a_real_apiserver_stores() {
+    let read = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let written = read(include_str!("testdata/written.json"));
+    let stored = read(include_str!("testdata/stored.json"));
+    let pod = read(include_str!("testdata/pod.json"));
+    assert_eq!(differences(&written, &stored), []);
+    for like in [&written, &stored] {
+        assert_eq!(differences(&template_of_pod(&pod, like), like), []);
+    }
 }
 
 /// Each default by itself: taking one away from what is stored changes nothing, another value does.

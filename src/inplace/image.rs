@@ -87,6 +87,7 @@ mod tests {
             ("nginx", "quay.io/nginx"),
             ("nginx", "team/nginx"),
             ("localhost:5000/app", "localhost/app:5000"),
+            ("localhost/app", "docker.io/localhost/app"),
             ("app:v1", "app:v1@sha256:aa"),
             ("app@sha256:aa", "app@sha256:bb"),
             ("app@sha256:aa", "app:latest"),

@@ -125,7 +125,7 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
     let shows = |image: &str| container.status_image.as_deref().is_some_and(|shown| same_reference(shown, image));
     // Half done: the container may have crashed and come back by itself before the kubelet saw
     // the patch.
-    let crashed_on_old = waits_for.is_some() && shows(&record.image) && !shows(&container.image);
+    let crashed_on_old = waits_for.is_some() && shows(&record.image);
     let image = if crashed_on_old { &record.image } else { &container.image };
     ContainerRecord { container_id: Some(id), image: image.clone() }
 }

@@ -74,6 +74,14 @@ fn a_crash_on_the_old_image() {
     assert_eq!(next(&crashed, "app:A"), record("Y", "app:A"));
 }
 
+/// The new image crashes: the update is not done, and still the container was started with it.
+#[test]
+fn a_crash_on_the_new_image() {
+    let mut crashed = pod(Some((Some("X"), "app:A")), "app:B", Some("Y"), "app:B");
+    crashed.containers[0].running = None;
+    assert_eq!(next(&crashed, "app:A"), record("Y", "app:B"));
+}
+
 /// An alias of the old image counts as the new one once the update is done.
 #[test]
 fn an_alias_of_the_old_image_is_the_new_one_when_done() {

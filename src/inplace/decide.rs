@@ -81,6 +81,9 @@ impl Change {
                 }
                 // Its image on the Pod has done its work; a changed one is a Static difference.
                 Some(found) if found.kind == ContainerKind::Init => {}
+                // An image that only the Pod has otherwise came by admission (a registry mirror):
+                // the patch and the revision label are one write, so the templates tell all.
+                Some(_) if !self.changes_image(&wanted.path()) => {}
                 Some(found) if same_reference(&found.image, &wanted.image) => {}
                 Some(_) => rebuild.push((wanted.name.clone(), wanted.image.clone())),
             }
@@ -90,6 +93,13 @@ impl Change {
         }
         let metadata_only = rebuild.is_empty();
         Decision::Patch(InPlacePatch { rebuild, metadata_only, differences: self.differences.clone() })
+    }
+}
+
+impl Change {
+    fn changes_image(&self, container: &str) -> bool {
+        let path = format!("{container}.image");
+        self.differences.iter().any(|difference| difference.path == path)
     }
 }
 

@@ -35,7 +35,7 @@ pub fn pod(snapshot: &Snapshot, spec: &ValidSpec, revision: &Revision, ordinal: 
     if let Some(service) = &spec.service_name {
         spec_map.insert("subdomain".into(), service.clone().into());
     }
-    add_claim_volumes(&mut spec_map, &claim_names_of(revision, spec), &set.name, ordinal);
+    add_claim_volumes(&mut spec_map, &claim_names_of(revision, spec), |claim| claim_name(claim, &set.name, ordinal));
     if spec.rolling.policy != PodUpdatePolicy::ReCreate {
         add_gate(&mut spec_map);
     }
@@ -79,7 +79,7 @@ fn object(value: Option<&Value>) -> Map<String, Value> {
 }
 
 /// A claim wins over a volume of the template with the same name, as in a StatefulSet.
-fn add_claim_volumes(spec: &mut Map<String, Value>, claims: &[Box<str>], set: &str, ordinal: Ordinal) {
+pub fn add_claim_volumes(spec: &mut Map<String, Value>, claims: &[Box<str>], name_of: impl Fn(&str) -> String) {
     if claims.is_empty() {
         return;
     }
@@ -91,7 +91,7 @@ fn add_claim_volumes(spec: &mut Map<String, Value>, claims: &[Box<str>], set: &s
     for claim in claims {
         volumes.push(json!({
             "name": claim,
-            "persistentVolumeClaim": {"claimName": claim_name(claim, set, ordinal)},
+            "persistentVolumeClaim": {"claimName": name_of(claim)},
         }));
     }
     spec.insert("volumes".into(), volumes.into());

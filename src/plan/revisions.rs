@@ -165,11 +165,13 @@ fn find_equal(snapshot: &Snapshot, known: &[Arc<Revision>], wanted: &Wanted) -> 
     let open = gaps.iter().filter(|(_, gap)| gap.iter().all(|field| field.old.is_none() || field.new.is_none()));
     let asked: Vec<usize> = open.map(|(index, _)| *index).collect();
     let mut questions = Vec::new();
+    // The candidates have the same claims, or do not say.
     let mut ask = |template: &Value| -> Option<TemplateAnswer> {
-        let hash = template_hash(template);
+        let template = with_claim_volumes(template, &wanted.claim_names);
+        let hash = template_hash(&template);
         let answer = snapshot.answers.templates.get(&hash).cloned();
         if answer.is_none() {
-            questions.push(Question::DefaultedTemplate { hash, template: canonical::text(template).into() });
+            questions.push(Question::DefaultedTemplate { hash, template: canonical::text(&template).into() });
         }
         answer
     };
@@ -190,6 +192,16 @@ fn find_equal(snapshot: &Snapshot, known: &[Arc<Revision>], wanted: &Wanted) -> 
         }
     }
     Search::New
+}
+
+/// The template with a volume for each claim: containers mount them, and without them the
+/// apiserver would refuse it.
+fn with_claim_volumes(template: &Value, claims: &[Box<str>]) -> Value {
+    let mut template = template.clone();
+    if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+        super::build::add_claim_volumes(spec, claims, |claim| claim.to_owned());
+    }
+    template
 }
 
 /// What to go on with while the present template is refused.

@@ -324,7 +324,11 @@ fn in_place(
             return draft.disrupt(context, slot, pod, action);
         }
         Gate::Closed { .. } => {
-            let grace = SignedDuration::from_secs(context.spec.rolling.grace_period_seconds);
+            let grace = match context.spec.rolling.grace_period_seconds {
+                0 => SignedDuration::ZERO,
+                // The condition's time was cut to whole seconds when it was written.
+                seconds => SignedDuration::from_secs(seconds.saturating_add(1)),
+            };
             let due = closed_since.and_then(|since| since.saturating_add(grace).ok()).unwrap_or(now);
             if now < due {
                 draft.wake(due);

@@ -271,11 +271,11 @@ fn a_pod_out_of_service_is_patched_after_its_grace_period_only() {
         pod.gate = Gate::Closed { since: Some(at(seconds)), reason: names::REASON_CONTAINER_REBUILDING.into() };
         pod
     };
-    world.pods[1] = closed(9);
+    world.pods[1] = closed(10);
     let plan = world.plan();
     assert_eq!(deeds(&plan), [""; 0]);
     assert_eq!(plan.wake_at, Some(at(0) + SignedDuration::from_secs(1)));
-    world.pods[1] = closed(10);
+    world.pods[1] = closed(11);
     let plan = world.plan();
     assert_eq!(deeds(&plan), ["patch web-1"]);
     let Action::PatchPod { patch, .. } = &plan.actions[0][0] else { panic!("{plan:?}") };
@@ -498,6 +498,16 @@ fn a_template_that_the_apiserver_refuses_touches_no_pod() {
     assert_eq!(deeds(&plan), [""; 0]);
     assert!(plan.revisions.is_empty());
     assert_eq!(condition(&plan, "ReplicaFailure"), ("True", "InvalidTemplate"));
+}
+
+#[test]
+fn the_apiserver_is_asked_about_a_template_with_its_claims_volumes() {
+    let mut world = World::settled(2, json!({}));
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+    world.spec["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let Question::DefaultedTemplate { template, .. } = world.plan().questions[0].clone() else { panic!() };
+    let asked: Value = serde_json::from_str(&template).unwrap();
+    assert_eq!(asked.pointer("/spec/volumes/0/name"), Some(&json!("data")));
 }
 
 #[test]

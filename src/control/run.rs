@@ -141,12 +141,19 @@ async fn lead(manager: &Manager, elector: Option<&Elector>, tasks: &mut JoinSet<
             manager.metrics.leader.set(1);
         }
     }
-    manager.wait_for_caches().await;
-    manager.spawn_workers(tasks);
-    tracing::info!(sets = manager.queue.len(), "the caches are complete, working");
+    let work = async {
+        manager.wait_for_caches().await;
+        manager.spawn_workers(tasks);
+        tracing::info!(sets = manager.queue.len(), "the caches are complete, working");
+        std::future::pending::<ControlError>().await
+    };
     match elector {
-        Some(elector) => elector.hold().await,
-        None => std::future::pending().await,
+        // Renewed also while the caches fill: that may take longer than the lease lasts.
+        Some(elector) => tokio::select! {
+            lost = elector.hold() => lost,
+            never = work => never,
+        },
+        None => work.await,
     }
 }
 

@@ -10,6 +10,10 @@ use crate::model::{ContainerFacts, PodFacts};
 /// to end the old container.
 const KUBELET_LATENCY_SECONDS: i64 = 15;
 
+/// A container that started after the patch and still runs after this time was started by it: one
+/// that came back by itself in that very moment would be ended by now.
+const SETTLING_SECONDS: i64 = 3;
+
 /// How far the last rebuilding patch of a Pod is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
@@ -99,12 +103,7 @@ pub(super) fn of_container(
         };
         return unseen(format!("container {name} {doing}"));
     }
-    let settled_at = state
-        .patched_at
-        .saturating_add(SignedDuration::from_secs(
-            state.termination_grace_seconds.saturating_add(KUBELET_LATENCY_SECONDS),
-        ))
-        .unwrap_or(Timestamp::MAX);
+    let settled_at = settled_at(container, state);
     if !shows_its_image(container) && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
         let why = format!("container {name} was started again, and may not have image {} yet", container.image);
@@ -112,6 +111,18 @@ pub(super) fn of_container(
     }
     (container.running.is_none())
         .then(|| not_running(container, shows_its_image(container) || !never_started(container)))
+}
+
+/// From when a container with another ID counts as the new one, whatever image its status names.
+fn settled_at(container: &ContainerFacts, state: &InPlaceState) -> Timestamp {
+    let later = |time: Timestamp, seconds: i64| {
+        time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    };
+    let latest = later(state.patched_at, state.termination_grace_seconds.saturating_add(KUBELET_LATENCY_SECONDS));
+    match container.running.and_then(|running| running.since) {
+        Some(since) if since >= state.patched_at => latest.min(later(since, SETTLING_SECONDS)),
+        _ => latest,
+    }
 }
 
 /// The status that the kubelet gives a container says that it has the image of the spec. Evidence

@@ -89,12 +89,22 @@ fn the_image_alone_says_nothing() {
 /// It crashed and came back by itself on the old image before the kubelet saw the patch.
 #[test]
 fn a_crash_on_the_old_image_is_no_update() {
-    let pod = changed(|pod, app| app(pod).status_image = Some("app:A".into()));
+    let pod = changed(|pod, app| {
+        app(pod).status_image = Some("app:A".into());
+        app(pod).running = Some(Running { since: Some(samples::time("2026-01-01T00:00:59Z")) });
+    });
     let waits = waiting(&pod, SOON);
     assert!(!waits.effect_seen);
     assert_eq!(waits.look_again_at, Some(samples::time(LATER)));
-    // The same status is that of a new tag of the same image: then it is done a little later.
     assert_eq!(at(&pod, LATER), Progress::Done);
+}
+
+/// The node goes on showing the old name: the container started after the patch, and stays.
+#[test]
+fn a_new_tag_of_the_same_image_is_done_when_the_container_stays() {
+    let pod = changed(|pod, app| app(pod).status_image = Some("app:A".into()));
+    assert_eq!(waiting(&pod, SOON).look_again_at, Some(samples::time("2026-01-01T00:01:08Z")));
+    assert_eq!(at(&pod, "2026-01-01T00:01:08Z"), Progress::Done);
 }
 
 #[test]

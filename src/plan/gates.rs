@@ -42,7 +42,10 @@ fn open(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts) {
 fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts, waiting: &Waiting) {
     let rolling = &context.spec.rolling;
     draft.wait("WaitingForContainer", format!("Pod {}: {}", pod.name, waiting.why));
-    draft.wake_in(context.view.now, RECHECK_SECONDS);
+    match waiting.look_again_at {
+        Some(at) => draft.wake(at),
+        None => draft.wake_in(context.view.now, RECHECK_SECONDS),
+    }
     let Some(state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse) else { return };
     if waiting.effect_seen || *state.revision != *pod.revision_label() {
         return;

@@ -26,6 +26,10 @@ pub struct Info {
     pub dir: PathBuf,
     pub kubectl: Vec<String>,
     pub audit_log: PathBuf,
+    /// An empty folder for volumes of type hostPath. Only a real node has a use for it.
+    #[allow(dead_code)]
+    #[serde(default)]
+    pub volumes: PathBuf,
 }
 
 /// The process that runs the cluster. Its standard input is the lifeline: it closes when this

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::manager::Manager;
-use crate::harness::manifest::{rolling_update, with};
+use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::space::{container_id, uid};
 use crate::harness::wait::seconds;
-use crate::harness::{Context, Failure, Result, Space, Suite, image, report, set};
+use crate::harness::{Context, Failure, Result, Space, Suite, eventually, image, report, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
@@ -18,6 +18,7 @@ test_list![
     two_managers_at_once_keep_the_budget,
     an_apiserver_that_goes_and_comes_back_loses_nothing,
     a_manager_told_to_end_hands_over_at_once,
+    a_set_that_cannot_be_understood_harms_no_other,
 ];
 
 const REPLICAS: i64 = 6;
@@ -29,10 +30,11 @@ fn six(strategy: Value) -> Value {
 }
 
 /// Runs a test on its own cluster and tells that cluster's state when it fails.
-async fn apart(name: &str, body: impl AsyncFnOnce(&Arc<Suite>, &Space) -> Result) -> Result {
+async fn apart(here: &Space, name: &str, body: impl AsyncFnOnce(&Arc<Suite>, &Space) -> Result) -> Result {
     let suite = Suite::start_apart().await?;
     let space = suite.space(name).await?;
     let outcome = body(&suite, &space).await;
+    here.suite.remember(&suite)?;
     outcome.map_err(|failure| Failure(format!("{failure}\n\n{}", report::state(&suite, &space.namespace))))
 }
 
@@ -48,8 +50,8 @@ fn with_manager<T>(suite: &Suite, act: impl FnOnce(&mut Manager) -> Result<T>) -
     act(&mut *suite.manager.lock().map_err(|_| Failure("the manager's lock".to_owned()))?)
 }
 
-async fn a_manager_killed_again_and_again_keeps_the_budget(_: Space) -> Result {
-    apart("killed", async |suite, space| {
+async fn a_manager_killed_again_and_again_keeps_the_budget(here: Space) -> Result {
+    apart(&here, "killed", async |suite, space| {
         space.create_settled(six(json!({}))).await?;
         let before = space.pods_of("web").await?;
         let recorder = space.record().await?;
@@ -71,8 +73,8 @@ async fn a_manager_killed_again_and_again_keeps_the_budget(_: Space) -> Result {
     .await
 }
 
-async fn two_managers_at_once_keep_the_budget(_: Space) -> Result {
-    apart("two", async |suite, space| {
+async fn two_managers_at_once_keep_the_budget(here: Space) -> Result {
+    apart(&here, "two", async |suite, space| {
         with_manager(suite, Manager::kill)?;
         another_manager(suite, &["--leader-elect=false"])?;
         let mut second = suite.start_manager(&["--leader-elect=false"])?;
@@ -85,14 +87,19 @@ async fn two_managers_at_once_keep_the_budget(_: Space) -> Result {
         let worst = recorder.worst_unready("web", 0..REPLICAS);
         ensure!(worst <= BUDGET, "{worst} Pods were down at once");
         recorder.keeps_identity()?;
+        // Both make the same claims, so that one of them finds each taken.
+        let claims = json!({"replicas": 10, "podManagementPolicy": "Parallel", "volumeClaimTemplates": [claim_template("data", "1Mi")]});
+        space.create(set("db", claims)).await?;
+        space.status_is("db", "all ten are made", |status| status.replicas == 10).await?;
+        ensure_eq!(space.claim_names().await?.len(), 10, "claims");
         ensure!(second.is_alive() && with_manager(suite, |first| Ok(first.is_alive()))?, "a manager ended");
         second.kill()
     })
     .await
 }
 
-async fn an_apiserver_that_goes_and_comes_back_loses_nothing(_: Space) -> Result {
-    apart("outage", async |suite, space| {
+async fn an_apiserver_that_goes_and_comes_back_loses_nothing(here: Space) -> Result {
+    apart(&here, "outage", async |suite, space| {
         space.create_settled(six(json!({}))).await?;
         let before = space.pods_of("web").await?;
         space.set_image("web", "v2").await?;
@@ -113,8 +120,8 @@ async fn an_apiserver_that_goes_and_comes_back_loses_nothing(_: Space) -> Result
     .await
 }
 
-async fn a_manager_told_to_end_hands_over_at_once(_: Space) -> Result {
-    apart("handover", async |suite, space| {
+async fn a_manager_told_to_end_hands_over_at_once(here: Space) -> Result {
+    apart(&here, "handover", async |suite, space| {
         space.create_settled(six(json!({}))).await?;
         let second = suite.start_manager(&[])?;
         tokio::time::sleep(seconds(2)).await;
@@ -125,6 +132,35 @@ async fn a_manager_told_to_end_hands_over_at_once(_: Space) -> Result {
         space.settled_within("web", 10).await.context("a lease lasts 15 s: it was not released")?;
         ensure_eq!(crate::harness::space::image_of(&space.pod("web-0").await?), image("v2"), "image");
         Ok(())
+    })
+    .await
+}
+
+/// As after a definition of another version was installed.
+async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
+    apart(&here, "poisoned", async |_, space| {
+        let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let patch = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
+            "value": {"type": "object", "properties": {"spec": open, "status": open}}}]);
+        let name = "crd/advancedstatefulsets.apps.asts.dev";
+        space.kubectl(&["patch", name, "--type=json", "-p", &patch.to_string()], None)?;
+        space.create_settled(set("web", json!({}))).await?;
+        eventually(seconds(20), "the definition is open", async || {
+            space.create(set("odd", json!({"replicas": "many"}))).await
+        })
+        .await?;
+        eventually(seconds(30), "ReplicaFailure says why", async || {
+            let set = space.sets().get("odd").await?;
+            let conditions = set.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let told =
+                conditions.iter().find(|condition| condition["type"] == "ReplicaFailure").context("the condition")?;
+            let message = told["message"].as_str().unwrap_or_default();
+            ensure!(told["status"] == "True" && message.contains("replicas"), "it says {told}");
+            Ok(())
+        })
+        .await?;
+        space.set_image("web", "v2").await?;
+        space.settled("web").await
     })
     .await
 }

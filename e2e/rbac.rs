@@ -8,8 +8,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::harness::audit::{Request, requests_of};
-use crate::harness::install::{MANAGER_USER, SYSTEM_NAMESPACE, client, identity};
+use crate::harness::audit::Request;
+use crate::harness::install::{SYSTEM_NAMESPACE, client, identity};
 use crate::harness::manifest::claim_template;
 use crate::harness::{Context, Failure, Result, Space, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -31,7 +31,7 @@ const ASKED_FOR_BY_ADMISSION: [(&str, &str, &str); 2] =
     [("apps.asts.dev", "advancedstatefulsets/finalizers", "update"), ("", "persistentvolumeclaims", "delete")];
 
 async fn no_request_lacked_a_right(space: Space) -> Result {
-    let requests = requests_of(&space.suite.cluster.info.audit_log, MANAGER_USER)?;
+    let requests = space.suite.requests()?;
     ensure!(!requests.is_empty(), "the manager asked for nothing at all");
     let lacking: BTreeSet<String> = requests
         .iter()
@@ -75,7 +75,7 @@ async fn every_right_is_used(space: Space) -> Result {
         let right = (group.to_owned(), resource.to_owned(), verb.to_owned());
         ensure!(given.remove(&right), "{right:?} is not given");
     }
-    let requests = requests_of(&space.suite.cluster.info.audit_log, MANAGER_USER)?;
+    let requests = space.suite.requests()?;
     let used: BTreeSet<Right> = requests.iter().filter(|request| !request.lacked_a_right()).map(right_of).collect();
     let unused: Vec<&Right> = given.difference(&used).collect();
     ensure!(unused.is_empty(), "given and never used: {unused:#?}");

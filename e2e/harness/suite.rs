@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, PostParams};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use super::audit::{Request, requests_of};
 use super::cluster::Cluster;
 use super::manager::Manager;
 use super::{Context, Failure, Result, Space, install, report};
@@ -50,6 +51,8 @@ pub struct Suite {
     pub manager: std::sync::Mutex<Manager>,
     /// The kubeconfig of the manager's identity.
     pub identity: PathBuf,
+    /// What managers asked of other clusters, whose audit logs went with them.
+    elsewhere: std::sync::Mutex<Vec<Request>>,
     namespaces: AtomicUsize,
 }
 
@@ -85,6 +88,24 @@ impl Suite {
     /// A namespace in this cluster for a test that began in another.
     pub async fn space(self: &Arc<Self>, name: &str) -> Result<Space> {
         Ok(Space::new(self.clone(), self.make_namespace(name).await?))
+    }
+
+    /// Everything that managers asked of this cluster, and of those that were remembered.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        let mut requests = requests_of(&self.cluster.info.audit_log, install::MANAGER_USER)?;
+        if let Ok(elsewhere) = self.elsewhere.lock() {
+            requests.extend(elsewhere.iter().cloned());
+        }
+        Ok(requests)
+    }
+
+    /// Keeps what managers asked of another cluster, which is about to go.
+    pub fn remember(&self, other: &Suite) -> Result {
+        let requests = other.requests()?;
+        if let Ok(mut elsewhere) = self.elsewhere.lock() {
+            elsewhere.extend(requests);
+        }
+        Ok(())
     }
 
     /// Starts one more manager under the same identity.

@@ -75,14 +75,8 @@ impl Suite {
         let mut manager = Manager::start(&identity, cluster.info.dir.join("manager.log"), &[])?;
         manager.wait_for_log("health_address")?;
         let runtime = tokio::runtime::Handle::current();
-        Ok(Arc::new(Self {
-            cluster,
-            runtime,
-            client,
-            manager: manager.into(),
-            identity,
-            namespaces: AtomicUsize::new(0),
-        }))
+        let (elsewhere, namespaces) = Default::default();
+        Ok(Arc::new(Self { cluster, runtime, client, manager: manager.into(), identity, elsewhere, namespaces }))
     }
 
     /// A namespace in this cluster for a test that began in another.

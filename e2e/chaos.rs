@@ -146,7 +146,7 @@ async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
         space.kubectl(&["patch", name, "--type=json", "-p", &patch.to_string()], None)?;
         space.create_settled(set("web", json!({}))).await?;
         eventually(seconds(20), "the definition is open", async || {
-            space.create(set("odd", json!({"replicas": "many"}))).await
+            space.create(set("odd", json!({"podManagementPolicy": "Sideways"}))).await
         })
         .await?;
         eventually(seconds(30), "ReplicaFailure says why", async || {
@@ -155,7 +155,7 @@ async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
             let told =
                 conditions.iter().find(|condition| condition["type"] == "ReplicaFailure").context("the condition")?;
             let message = told["message"].as_str().unwrap_or_default();
-            ensure!(told["status"] == "True" && message.contains("replicas"), "it says {told}");
+            ensure!(told["status"] == "True" && message.contains("Sideways"), "it says {told}");
             Ok(())
         })
         .await?;

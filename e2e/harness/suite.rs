@@ -93,9 +93,10 @@ impl Suite {
         Ok(requests)
     }
 
-    /// Keeps what managers asked of another cluster, which is about to go.
+    /// Keeps what managers asked of another cluster, which is about to go. Refusals are left out: an
+    /// apiserver that was just started again has not read the roles yet.
     pub fn remember(&self, other: &Suite) -> Result {
-        let requests = other.requests()?;
+        let requests = other.requests()?.into_iter().filter(|request| !request.lacked_a_right());
         if let Ok(mut elsewhere) = self.elsewhere.lock() {
             elsewhere.extend(requests);
         }

@@ -17,7 +17,7 @@ exec 3<&0
 "$@" </dev/null >"$log" 2>&1 3<&- &
 pid=$!
 echo "$pid"
-exec >/dev/null
+exec >/dev/null 2>&1
 (read -r _; kill -KILL "$pid") <&3 3<&- 2>/dev/null &
 watcher=$!
 exec 3<&-

@@ -16,6 +16,21 @@ crds: ## write the definition and its reference page again
 	@cargo run --quiet --bin crdgen > crds/advancedstatefulsets.yaml.new && mv crds/advancedstatefulsets.yaml.new crds/advancedstatefulsets.yaml
 	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
 
+# The demo and the benchmark run the manager as it is released.
+MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/release/asts-manager
+
+.PHONY: demo bench manager
+
+manager: ## build the manager as it is released
+	cargo build --release --bin asts-manager
+
+demo: manager ## five Pods updated in place under traffic: a real cluster, and as root a real node
+	cargo build --test demo
+	@ASTS_MANAGER=$(MANAGER) cargo test --quiet --test demo
+
+bench: manager ## beside the native controller and a bare client; writes docs/benchmarks.md
+	@ASTS_MANAGER=$(MANAGER) cargo test --profile measure --test bench
+
 # Targets of the test clusters (e2e/cluster).
 PROVIDER ?= local
 NAME ?= dev

@@ -1,1 +1,122 @@
-fn main() {}
+//! `make bench`: the manager beside the native controller and a bare client, on one apiserver with
+//! fake nodes. It measures and compares; no time that it measures can fail it.
+
+mod audit;
+mod contender;
+mod floor;
+#[allow(dead_code, unused_imports)]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[allow(dead_code)]
+#[path = "../live/mod.rs"]
+mod live;
+mod machine;
+mod measure;
+mod once;
+mod process;
+mod report;
+mod settings;
+mod targets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use harness::cluster::{Cluster, Info};
+use harness::{Context, Result, install};
+use settings::Settings;
+
+/// What every measurement needs.
+pub struct Bench {
+    pub info: Info,
+    /// The administrator.
+    pub admin: kube::Client,
+    /// The kubeconfig of the manager's ServiceAccount.
+    pub identity: PathBuf,
+    started: Instant,
+}
+
+impl Bench {
+    /// One line of progress.
+    pub fn say(&self, text: &str) {
+        println!("[{:6.1} s] {text}", self.started.elapsed().as_secs_f64());
+    }
+}
+
+/// Nobody's rate limit is to decide: neither the controller-manager's nor the scheduler's.
+const CLUSTER: [&str; 10] = [
+    "--kwok-nodes",
+    "20",
+    "--set-flag",
+    "kube-controller-manager:kube-api-qps=5000",
+    "--set-flag",
+    "kube-controller-manager:kube-api-burst=5000",
+    "--set-flag",
+    "kube-scheduler:kube-api-qps=5000",
+    "--set-flag",
+    "kube-scheduler:kube-api-burst=5000",
+];
+
+fn main() -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .and_then(|runtime| runtime.block_on(until_done_or_told()));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("the benchmark ended early: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A signal ends it in order: cluster and manager go with the future that holds them.
+async fn until_done_or_told() -> Result {
+    tokio::select! {
+        outcome = run() => outcome,
+        _ = tokio::signal::ctrl_c() => Err(harness::Failure("interrupted".to_owned())),
+    }
+}
+
+async fn run() -> Result {
+    let settings = Settings::from_environment()?;
+    let machine = machine::Machine::look()?;
+    let started = Instant::now();
+    let cluster = Cluster::start("local", &CLUSTER)?;
+    let info = cluster.info.clone();
+    install::install(&info)?;
+    let admin = install::client(&info.kubeconfig).await?;
+    let identity = install::identity(&info, &admin, install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT).await?;
+    let bench = Bench { info, admin, identity, started };
+
+    let mut table = measure::Table::default();
+    for round in 0..settings.rounds {
+        for shape in &settings.shapes {
+            for contender in &settings.contenders {
+                bench.say(&format!(
+                    "{}, {}, round {} of {}",
+                    shape.title(),
+                    contender.title(),
+                    round + 1,
+                    settings.rounds
+                ));
+                measure::run(&bench, *shape, *contender, &mut table).await;
+            }
+        }
+    }
+    let once = once::look(&bench, settings.full).await;
+    let text = report::markdown(&settings, &machine, &table, &once);
+    println!("\n{text}");
+    if settings.is_whole() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
+        std::fs::write(file, text).context(file)?;
+        bench.say("docs/benchmarks.md is written");
+    } else {
+        bench.say("Not all was measured, so docs/benchmarks.md stays as it is");
+    }
+    drop(cluster);
+    Ok(())
+}

@@ -26,11 +26,11 @@ const CALM: Duration = Duration::from_secs(2);
 
 /// All of it. What is started ends with the values that hold it.
 pub async fn run(narrator: &Narrator) -> Result {
-    let cluster = start_cluster(narrator).await?;
+    let (cluster, is_real) = start_cluster(narrator).await?;
     let info = &cluster.info;
     let admin = client(&info.kubeconfig).await?;
     let mut manager = install(narrator, info, &admin).await?;
-    let outcome = update_in_place(narrator, info, &admin).await;
+    let outcome = update_in_place(narrator, info, &admin, is_real).await;
     if outcome.is_err() {
         narrator.say("The manager's last words:");
         narrator.print(&manager.tail(20));
@@ -41,8 +41,8 @@ pub async fn run(narrator: &Narrator) -> Result {
     outcome
 }
 
-/// This machine as a node where it can be one, else fake nodes.
-async fn start_cluster(narrator: &Narrator) -> Result<Cluster> {
+/// This machine as a node where it can be one, else fake nodes; and which it is.
+async fn start_cluster(narrator: &Narrator) -> Result<(Cluster, bool)> {
     let wanted = std::env::var("DEMO_PROVIDER").ok();
     let provider = wanted.clone().unwrap_or_else(|| if is_root() { "node" } else { "local" }.to_owned());
     if provider == "local" && wanted.is_none() {
@@ -57,16 +57,16 @@ async fn start_cluster(narrator: &Narrator) -> Result<Cluster> {
     }
 }
 
-async fn start(narrator: &Narrator, provider: &str) -> Result<Cluster> {
+async fn start(narrator: &Narrator, provider: &str) -> Result<(Cluster, bool)> {
     let what = if provider == "node" { "this machine as its node: kubelet, containerd, runc" } else { "fake nodes" };
     narrator
         .say(&format!("Starting Kubernetes with {what} (the first time, its programs are built: about 10 minutes)"));
-    let provider = provider.to_owned();
+    let (provider, is_real) = (provider.to_owned(), provider == "node");
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&provider, &[])).await.context("a thread")??;
     narrator.say("The cluster is ready. To look at it from another terminal while this runs:");
     narrator.show(&format!("export KUBECONFIG={}", cluster.info.kubeconfig.display()));
     narrator.show(&format!("alias kubectl={}", cluster.info.kubectl.join(" ")));
-    Ok(cluster)
+    Ok((cluster, is_real))
 }
 
 fn is_root() -> bool {
@@ -88,7 +88,7 @@ async fn install(narrator: &Narrator, info: &Info, admin: &kube::Client) -> Resu
     Manager::start(&kubeconfig, info.dir.join("manager.log"), &[])
 }
 
-async fn update_in_place(narrator: &Narrator, info: &Info, admin: &kube::Client) -> Result {
+async fn update_in_place(narrator: &Narrator, info: &Info, admin: &kube::Client, is_real: bool) -> Result {
     let (live, changes) = Live::start(admin.clone(), NAMESPACE);
     let live = Arc::new(live);
     let sets: Api<AdvancedStatefulSet> = Api::namespaced(admin.clone(), NAMESPACE);
@@ -100,7 +100,7 @@ async fn update_in_place(narrator: &Narrator, info: &Info, admin: &kube::Client)
     narrator.kubectl(info, &["get", "asts,pods", "-o", "wide"]).await?;
     let before = live.pods().clone();
 
-    let traffic = (info.provider == "node").then(|| Traffic::start(&live));
+    let traffic = is_real.then(|| Traffic::start(&live));
     match &traffic {
         Some(_) => narrator.say("Four clients send requests, without a pause, to the Pods that are Ready"),
         None => narrator.say("Fake Pods answer no requests: none are sent"),

@@ -27,18 +27,10 @@ kill "$watcher" 2>/dev/null
 exit "$status"
 "#;
 
-/// Set to a manager's program, that one runs, and not the one built with the tests.
-const PROGRAM: &str = "ASTS_MANAGER";
-
-/// The manager's program.
-pub fn program() -> PathBuf {
-    std::env::var_os(PROGRAM).map_or_else(|| env!("CARGO_BIN_EXE_asts-manager").into(), PathBuf::from)
-}
-
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The manager's program: the one built with these tests, or another that the environment names.
-fn program() -> std::ffi::OsString {
+pub fn program() -> std::ffi::OsString {
     std::env::var_os("ASTS_MANAGER").unwrap_or_else(|| env!("CARGO_BIN_EXE_asts-manager").into())
 }
 
@@ -91,6 +83,12 @@ impl Manager {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// Its process id, which the benchmark measures by.
+    #[allow(dead_code)]
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Whether it still runs.

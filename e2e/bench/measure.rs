@@ -184,10 +184,9 @@ impl Worker {
         let seconds = started.elapsed().as_secs_f64();
         let writes = tail.settled(self.user).await?;
         let process = match self.pid {
-            Some(pid) => Some(Use {
-                cpu_seconds: process::cpu_seconds(pid)? - cpu_before,
-                peak_mib: process::peak_mib(pid)?,
-            }),
+            Some(pid) => {
+                Some(Use { cpu_seconds: process::cpu_seconds(pid)? - cpu_before, peak_mib: process::peak_mib(pid)? })
+            }
             None => None,
         };
         Ok(Measure { seconds, writes, process })

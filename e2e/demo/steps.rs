@@ -102,7 +102,7 @@ async fn update_in_place(narrator: &Narrator, info: &Info, admin: &kube::Client,
 
     let traffic = is_real.then(|| Traffic::start(&live));
     match &traffic {
-        Some(_) => narrator.say("Four clients send requests, without a pause, to the Pods that are Ready"),
+        Some(_) => narrator.say("Four clients send one request after another, only to Pods that are Ready"),
         None => narrator.say("Fake Pods answer no requests: none are sent"),
     }
     tokio::time::sleep(CALM).await;

@@ -23,3 +23,5 @@ pub mod control;
 pub mod inplace;
 pub mod model;
 pub mod plan;
+#[cfg(test)]
+mod sim;

@@ -1,0 +1,458 @@
+//! Carries a plan out, in the order that its documentation gives.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::controller::{Answered, Expect, Intent, Outcome, Read, Request, Stage, Verb, Written};
+use super::facts;
+use super::store::{Guard, Kind};
+use super::world::{Event, Mutant, SET, World, note};
+use crate::api::names;
+use crate::model::snapshot::Refusal;
+use crate::model::{LivePod, Snapshot, TemplateAnswer};
+use crate::plan::action::{Action, GateWhy, PatchWhy, Question, RevisionAction, StatusWrite, Target};
+use crate::plan::{Plan, plan};
+
+/// How often a plan may ask before it is given up.
+const ROUNDS_MAX: usize = 8;
+/// How long a client waits for an answer.
+const TIMEOUT_MS: i64 = 10_000;
+
+fn guard(target: &Target) -> Guard {
+    Guard { uid: Some(target.uid.clone()), version: Some(target.resource_version.clone()) }
+}
+
+impl World {
+    pub fn request(&self, controller: usize, verb: Verb, kind: Kind, name: &str, intent: Intent) -> Request {
+        let one = &self.controllers[controller];
+        Request {
+            controller,
+            epoch: one.epoch,
+            chain: 0,
+            verb,
+            kind,
+            name: name.into(),
+            body: Value::Null,
+            guard: Guard::default(),
+            intent,
+            read: one.run.as_ref().map_or_else(Read::default, |run| run.read.clone()),
+            abandoned: false,
+        }
+    }
+
+    /// Sends the first request of each chain. Nothing to send: goes on.
+    pub fn issue(&mut self, controller: usize, mut chains: Vec<VecDeque<Request>>) {
+        chains.retain(|chain| !chain.is_empty());
+        let count = chains.len();
+        for (index, chain) in chains.iter_mut().enumerate() {
+            for request in chain.iter_mut() {
+                request.chain = index;
+            }
+        }
+        let Some(run) = &mut self.controllers[controller].run else { return };
+        run.chains = chains;
+        run.waiting = count;
+        for chain in 0..count {
+            self.send_next(controller, chain);
+        }
+        if count == 0 {
+            self.next_stage(controller);
+        }
+    }
+
+    /// False: the chain is at its end.
+    fn send_next(&mut self, controller: usize, chain: usize) -> bool {
+        let Some(run) = &mut self.controllers[controller].run else { return false };
+        let Some(request) = run.chains.get_mut(chain).and_then(VecDeque::pop_front) else { return false };
+        let slow = self.faults && self.random.per_mille(self.swarm.slow_request_per_mille);
+        let delay = if slow { self.random.range(1000, 25_000) } else { self.random.range(1, self.swarm.request_ms) };
+        let mut request = request;
+        if delay > TIMEOUT_MS {
+            let given_up = Answered { request: request.clone(), outcome: Outcome::Unknown };
+            self.after(TIMEOUT_MS, Event::Answer(Box::new(given_up)));
+            request.abandoned = true;
+        }
+        self.after(delay, Event::Arrive(Box::new(request)));
+        true
+    }
+
+    pub fn make_plan(&mut self, controller: usize) {
+        let Some(run) = &mut self.controllers[controller].run else { return };
+        run.rounds += 1;
+        let made = plan(&run.snapshot);
+        let snapshot = run.snapshot.clone();
+        let rounds = run.rounds;
+        if made.questions.is_empty() {
+            let violation = super::plan_oracle::check(&snapshot, &made).err();
+            if let Some(violation) = violation {
+                self.oracle.fail(format!("c{controller} {violation}"));
+            }
+            let summary = summary(&made);
+            note!(self, "c{controller} plans at set version {}: {summary}", snapshot.set.resource_version);
+            if let Some(run) = &mut self.controllers[controller].run {
+                run.plan = made;
+                run.stage = Stage::Revisions(0);
+            }
+            self.do_stage(controller);
+            return;
+        }
+        if rounds > ROUNDS_MAX {
+            self.oracle.fail(format!("c{controller} the plan asks for ever: {:?}", made.questions));
+            return;
+        }
+        let chains = made
+            .questions
+            .iter()
+            .map(|question| {
+                let (verb, kind, name) = match question {
+                    Question::LivePod { name, .. } | Question::WholePod { name, .. } => (Verb::Get, Kind::Pod, &**name),
+                    Question::DefaultedTemplate { .. } => (Verb::DryRun, Kind::Pod, "template"),
+                };
+                VecDeque::from([self.request(controller, verb, kind, name, Intent::Ask(question.clone()))])
+            })
+            .collect();
+        self.issue(controller, chains);
+    }
+
+    /// All chains of a stage have ended.
+    fn next_stage(&mut self, controller: usize) {
+        let Some(run) = &mut self.controllers[controller].run else { return };
+        let groups = run.plan.actions.len();
+        match run.stage {
+            Stage::Refresh | Stage::Done => return self.finished(controller),
+            Stage::Questions if run.failed => return self.finished(controller),
+            Stage::Questions => return self.make_plan(controller),
+            Stage::Revisions(_) | Stage::Status if run.failed => return self.finished(controller),
+            Stage::Revisions(index) if index + 1 < run.plan.revisions.len() => run.stage = Stage::Revisions(index + 1),
+            Stage::Revisions(_) => run.stage = Stage::Status,
+            Stage::Status => run.stage = Stage::Actions(0),
+            Stage::Actions(_) if run.failed => run.stage = Stage::Disruptions,
+            Stage::Actions(index) if index + 1 < groups => run.stage = Stage::Actions(index + 1),
+            Stage::Actions(_) => run.stage = Stage::Disruptions,
+            Stage::Disruptions => run.stage = Stage::Done,
+        }
+        self.do_stage(controller);
+    }
+
+    fn do_stage(&mut self, controller: usize) {
+        let Some(run) = &self.controllers[controller].run else { return };
+        let chains: Vec<VecDeque<Request>> = match run.stage {
+            Stage::Refresh | Stage::Questions | Stage::Done => Vec::new(),
+            Stage::Revisions(index) => {
+                run.plan.revisions.get(index).map(|action| self.revision(controller, action)).into_iter().collect()
+            }
+            Stage::Status => self.status_request(controller).into_iter().collect(),
+            Stage::Actions(index) => run
+                .plan
+                .actions
+                .get(index)
+                .into_iter()
+                .flatten()
+                .flat_map(|action| self.action(controller, action))
+                .collect(),
+            Stage::Disruptions => {
+                run.plan.disruptions.iter().flat_map(|action| self.action(controller, action)).collect()
+            }
+        };
+        self.issue(controller, chains);
+    }
+
+    fn status_request(&self, controller: usize) -> Option<VecDeque<Request>> {
+        let run = self.controllers[controller].run.as_ref()?;
+        if run.plan.status_write == StatusWrite::None {
+            return None;
+        }
+        let mut request = self.request(controller, Verb::PutStatus, Kind::Set, SET, Intent::Status);
+        let mut status = run.plan.status.clone();
+        if matches!(self.mutant, Some(Mutant::NoLedger)) {
+            status.disrupted.clear();
+        }
+        request.body = serde_json::to_value(&status).unwrap_or_default();
+        request.guard = Guard { uid: None, version: Some(run.snapshot.set.resource_version.clone()) };
+        if self.mutant == Some(Mutant::StatusWithoutVersion) {
+            request.guard.version = None;
+        }
+        Some(VecDeque::from([request]))
+    }
+
+    fn revision(&self, controller: usize, action: &RevisionAction) -> VecDeque<Request> {
+        let intent = Intent::Revision(action.clone());
+        let run = self.controllers[controller].run.as_ref();
+        match action {
+            RevisionAction::Create { name, hash, number, data } => {
+                let owner = run.map(|run| crate::plan::build::controller_reference(&run.snapshot.set));
+                let mut request = self.request(controller, Verb::Create, Kind::Revision, name, intent);
+                request.body = serde_json::json!({
+                    "metadata": {"name": name, "labels": {names::HASH_LABEL: hash}, "ownerReferences": [owner]},
+                    "revision": number, "data": **data,
+                });
+                VecDeque::from([request])
+            }
+            RevisionAction::Renumber { name, uid, resource_version, number } => {
+                let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
+                request.body = serde_json::json!({
+                    "metadata": {"uid": uid, "resourceVersion": resource_version}, "revision": number,
+                });
+                VecDeque::from([request])
+            }
+            RevisionAction::Adopt { name, uid, resource_version } => {
+                let owner = run.map(|run| crate::plan::build::controller_reference(&run.snapshot.set));
+                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
+                let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
+                request.body = serde_json::json!({"metadata": {
+                    "uid": uid, "resourceVersion": resource_version, "ownerReferences": [owner],
+                }});
+                VecDeque::from([check, request])
+            }
+            RevisionAction::Delete { name, uid, resource_version, hash } => {
+                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckRevision(hash.clone()));
+                let mut request = self.request(controller, Verb::Delete, Kind::Revision, name, intent);
+                request.guard = Guard { uid: Some(uid.clone()), version: Some(resource_version.clone()) };
+                VecDeque::from([check, request])
+            }
+        }
+    }
+
+    fn action(&self, controller: usize, action: &Action) -> Vec<VecDeque<Request>> {
+        let intent = || Intent::Act(action.clone());
+        let one = |request: Request| vec![VecDeque::from([request])];
+        let patch = |verb: Verb, kind: Kind, target: &Target, body: &Value| {
+            let mut request = self.request(controller, verb, kind, &target.name, intent());
+            request.body = body.clone();
+            request
+        };
+        match action {
+            Action::CreatePod { name, claims, pod, .. } => {
+                let mut chain = VecDeque::new();
+                for claim in claims {
+                    let name = facts::text(claim, "/metadata/name");
+                    let mut request = self.request(controller, Verb::Create, Kind::Claim, &name, Intent::Claim);
+                    request.body = claim.clone();
+                    chain.push_back(request);
+                }
+                let mut request = self.request(controller, Verb::Create, Kind::Pod, name, intent());
+                request.body = (**pod).clone();
+                chain.push_back(request);
+                vec![chain]
+            }
+            Action::CreateClaim { name, claim, .. } => {
+                let mut request = self.request(controller, Verb::Create, Kind::Claim, name, Intent::Claim);
+                request.body = (**claim).clone();
+                one(request)
+            }
+            Action::DeletePod { target, .. } => {
+                let mut request = self.request(controller, Verb::Delete, Kind::Pod, &target.name, intent());
+                request.guard = guard(target);
+                match self.mutant {
+                    Some(Mutant::NoUidPrecondition) => request.guard = Guard::default(),
+                    Some(Mutant::NoVersionPrecondition) => request.guard.version = None,
+                    _ => {}
+                }
+                one(request)
+            }
+            Action::PatchPodStatus { why: GateWhy::Close, .. } if self.mutant == Some(Mutant::GateNeverClosed) => {
+                Vec::new()
+            }
+            Action::PatchPod { target, patch: body, why, .. } => {
+                let mut request = patch(Verb::Patch, Kind::Pod, target, body);
+                if self.mutant == Some(Mutant::NoVersionPrecondition) {
+                    drop(request.body["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion")));
+                }
+                if self.mutant == Some(Mutant::LabelInSecondPatch) && *why == PatchWhy::InPlace {
+                    return vec![in_two(request)];
+                }
+                one(request)
+            }
+            Action::PatchPodStatus { target, patch: body, .. } => {
+                one(patch(Verb::PatchStatus, Kind::Pod, target, body))
+            }
+            Action::PatchClaim { target, patch: body, .. } => one(patch(Verb::Patch, Kind::Claim, target, body)),
+            Action::AdoptPod { target, patch: body, .. } => {
+                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
+                vec![VecDeque::from([check, patch(Verb::Patch, Kind::Pod, target, body)])]
+            }
+            Action::ReleasePod { target, patch: body, .. } => one(patch(Verb::Patch, Kind::Pod, target, body)),
+        }
+    }
+
+    pub fn answered(&mut self, answered: Answered) {
+        let Answered { request, outcome } = answered;
+        let controller = request.controller;
+        let one = &self.controllers[controller];
+        if request.epoch != one.epoch || one.run.is_none() {
+            return;
+        }
+        let chain_goes_on = self.learn(&request, outcome);
+        if chain_goes_on && self.send_next(controller, request.chain) {
+            return;
+        }
+        let Some(run) = &mut self.controllers[controller].run else { return };
+        run.waiting -= 1;
+        if run.waiting == 0 {
+            self.next_stage(controller);
+        }
+    }
+
+    /// What an answer means. False: the rest of the chain is dropped.
+    fn learn(&mut self, request: &Request, outcome: Outcome) -> bool {
+        let now = self.now;
+        let one = &mut self.controllers[request.controller];
+        let Some(run) = &mut one.run else { return false };
+        let object_name = format!("{:?} {}", request.kind, request.name);
+        match (&request.intent, outcome) {
+            (Intent::Ask(Question::DefaultedTemplate { hash, .. }), outcome) => {
+                let answer = match outcome {
+                    Outcome::Template(answer) => answer,
+                    _ => TemplateAnswer::Unavailable,
+                };
+                run.snapshot.answers.templates.insert(hash.clone(), answer.clone());
+                if answer != TemplateAnswer::Unavailable {
+                    one.templates.insert(hash.clone(), answer);
+                }
+                true
+            }
+            (Intent::Ask(question), Outcome::Done(object)) => {
+                if !answer(&mut run.snapshot, question, object.as_deref()) {
+                    run.failed = true;
+                }
+                true
+            }
+            (Intent::Refresh, Outcome::Done(object)) => {
+                let version = self.store.version;
+                if let Some(view) = one.views.get_mut(&request.kind) {
+                    let floor = match object {
+                        Some(object) => {
+                            let floor = object.version;
+                            view.objects.insert(request.name.clone(), object);
+                            floor
+                        }
+                        None => {
+                            view.objects.remove(&request.name);
+                            version
+                        }
+                    };
+                    view.floors.insert(request.name.clone(), floor);
+                }
+                one.in_flight.retain(|written| written.kind != request.kind || written.name != request.name);
+                true
+            }
+            (Intent::CheckSet | Intent::CheckRevision(_), Outcome::Done(_)) => true,
+            (_, Outcome::Done(object)) => {
+                let what = match (request.verb, &object) {
+                    (Verb::Delete, Some(object)) => Expect::Gone(object.uid.clone()),
+                    (_, Some(object)) => Expect::Version(object.version),
+                    (_, None) => return true,
+                };
+                one.refusals.remove(&object_name);
+                one.in_flight.push(Written { kind: request.kind, name: request.name.clone(), what, since_ms: now });
+                true
+            }
+            (Intent::Claim, Outcome::Refused(409, _)) => true,
+            (_, Outcome::Refused(404, _)) if request.verb == Verb::Delete => true,
+            (_, Outcome::Refused(code @ (403 | 422), message)) => {
+                if let (422, Intent::Act(Action::PatchPod { target, revision, .. })) = (code, &request.intent) {
+                    one.refused_patches.insert((target.uid.clone(), revision.clone()), message.as_str().into());
+                }
+                let reason = if code == 403 { "QuotaExceeded" } else { "Invalid" };
+                let refusal = Refusal { object: object_name.clone(), reason: reason.into(), message };
+                one.refusals.insert(object_name, refusal);
+                run.failed = true;
+                false
+            }
+            (_, Outcome::Unknown) if !matches!(request.verb, Verb::Get | Verb::DryRun) => {
+                let name = request.name.clone();
+                one.in_flight.push(Written { kind: request.kind, name, what: Expect::Unknown, since_ms: now });
+                run.failed = true;
+                false
+            }
+            (_, Outcome::Refused(..) | Outcome::Unknown | Outcome::Template(_)) => {
+                run.failed = true;
+                false
+            }
+        }
+    }
+}
+
+/// False: there is no answer any more, the plan has to be made anew.
+fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::store::Object>) -> bool {
+    match question {
+        Question::LivePod { ordinal, .. } => {
+            let live = match object.and_then(|object| object.pod()) {
+                Some(pod) => LivePod::Found(std::sync::Arc::clone(pod)),
+                None => LivePod::Gone,
+            };
+            snapshot.answers.live_pods.insert(*ordinal, live);
+        }
+        Question::WholePod { uid, .. } => {
+            let Some(object) = object.filter(|object| object.uid == *uid) else { return false };
+            snapshot.answers.whole_pods.insert(uid.clone(), object.value.clone().into());
+        }
+        Question::DefaultedTemplate { .. } => {}
+    }
+    true
+}
+
+/// The revision label after the images, as nobody should do it.
+fn in_two(request: Request) -> VecDeque<Request> {
+    let mut first = request.clone();
+    let mut second = request;
+    drop(first.body["metadata"].as_object_mut().map(|metadata| metadata.remove("labels")));
+    if let Some(body) = second.body.as_object_mut() {
+        body.remove("spec");
+    }
+    drop(second.body["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion")));
+    VecDeque::from([first, second])
+}
+
+fn summary(plan: &Plan) -> String {
+    let mut parts: Vec<String> = plan
+        .revisions
+        .iter()
+        .map(|action| match action {
+            RevisionAction::Create { name, number, .. } => format!("create {name} as {number}"),
+            RevisionAction::Renumber { name, number, .. } => format!("renumber {name} to {number}"),
+            RevisionAction::Adopt { name, .. } => format!("adopt {name}"),
+            RevisionAction::Delete { name, .. } => format!("delete {name}"),
+        })
+        .collect();
+    if plan.status_write != StatusWrite::None {
+        let ledger: Vec<String> = plan
+            .status
+            .disrupted
+            .iter()
+            .map(|entry| format!("{}/{}@{}→{}", entry.ordinal, entry.uid, entry.resource_version, entry.revision))
+            .collect();
+        let progressing = plan.status.conditions.iter().find(|one| one.type_ == "Progressing");
+        let why = progressing
+            .map(|one| format!("{} {}", one.reason.as_deref().unwrap_or(""), one.message.as_deref().unwrap_or("")));
+        parts.push(format!(
+            "status ({} ready, {} updated [{}], {} ledger [{}], {})",
+            plan.status.ready_replicas,
+            plan.status.updated_replicas,
+            plan.status.updated_ordinals.as_deref().unwrap_or(""),
+            if plan.status.current_revision == plan.status.update_revision {
+                "current=update"
+            } else {
+                "current≠update"
+            },
+            ledger.join(" "),
+            why.unwrap_or_default(),
+        ));
+    }
+    let describe = |action: &Action| {
+        let what = match action {
+            Action::CreatePod { .. } | Action::CreateClaim { .. } => "create".to_owned(),
+            Action::DeletePod { why, .. } => format!("delete {why:?}"),
+            Action::PatchPod { why, .. } => format!("patch {why:?}"),
+            Action::PatchPodStatus { why, .. } => format!("gate {why:?}"),
+            Action::PatchClaim { .. } => "own".to_owned(),
+            Action::AdoptPod { .. } => "adopt".to_owned(),
+            Action::ReleasePod { .. } => "release".to_owned(),
+        };
+        format!("{what} {}", action.object())
+    };
+    parts.extend(plan.actions.iter().flatten().map(describe));
+    parts.extend(plan.disruptions.iter().map(|action| format!("DISRUPT {}", describe(action))));
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
+}

@@ -1,0 +1,22 @@
+//! A simulation of whole clusters: the real planner, and around it a store, kubelets, users and
+//! faults that a seed decides. `SIM_SEED=7 SIM_TRACE=1 cargo test --lib sim::` replays one run
+//! with its trace, `SIM_SEEDS=5000` asks for so many, from `SIM_FIRST` upward.
+
+mod cluster;
+mod controller;
+mod executor;
+mod facts;
+mod kubelet;
+mod merge;
+mod oracle;
+mod plan_oracle;
+mod random;
+mod run;
+mod script;
+mod server;
+mod store;
+mod user;
+mod world;
+
+#[cfg(test)]
+mod tests;

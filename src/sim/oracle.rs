@@ -1,0 +1,433 @@
+//! What must hold at each write, whatever the controllers had seen. An action is legal when it is
+//! legal under one of the specs between the one that its controller had read and the newest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::controller::{Intent, Read, Request, Verb};
+use super::facts;
+use super::store::{Change, Kind, Object, Store, timestamp};
+use super::world::SET;
+use crate::inplace::differences;
+use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
+use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
+
+#[derive(Default)]
+pub struct Oracle {
+    pub violation: Option<String>,
+    /// Every state that the set had.
+    history: Vec<SetState>,
+    /// Pods that a controller took down while they were Ready, until their ordinal is available.
+    outstanding: BTreeMap<Ordinal, Outstanding>,
+    /// What the request under way takes down, should it be done.
+    taking_down: Option<Outstanding>,
+    pub writes: u64,
+    pub last_write_ms: i64,
+    /// How often something was seen: a check that never has a case checks nothing.
+    pub seen: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Clone, Debug)]
+struct SetState {
+    version: u64,
+    uid: Box<str>,
+    terminating: bool,
+    spec: Arc<ValidSpec>,
+    text: Arc<str>,
+    current: Option<String>,
+    updated: Ranges,
+}
+
+#[derive(Clone, Debug)]
+struct Outstanding {
+    ordinal: Ordinal,
+    uid: Box<str>,
+    /// The version of the set that it rests on.
+    read_version: u64,
+}
+
+impl Oracle {
+    pub fn fail(&mut self, message: String) {
+        self.violation.get_or_insert(message);
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn window(&self, read: &Read) -> Vec<&SetState> {
+        let begin = self.history.iter().rposition(|state| state.version <= read.set_version).unwrap_or(0);
+        self.history[begin..].iter().filter(|state| state.uid == read.set_uid).collect()
+    }
+
+    pub fn changed(&mut self, now: i64, kind: Kind, change: &Change, cluster: &Cluster) {
+        match (kind, &change.object) {
+            (Kind::Set, Some(object)) => self.set_changed(object),
+            (Kind::Set, None) => self.outstanding.clear(),
+            (Kind::Pod, _) => {
+                for object in [&change.before, &change.object].into_iter().flatten() {
+                    self.forget_if_over(now, object, cluster);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_changed(&mut self, object: &Object) {
+        let Some(set) = object.set() else { return };
+        let Ok(spec) = ValidSpec::parse(&set.spec) else { return };
+        let last = self.history.last().filter(|last| last.uid == object.uid);
+        let text = canonical::text(&spec.template);
+        let text =
+            last.filter(|last| *last.text == *text).map_or_else(|| text.as_str().into(), |last| Arc::clone(&last.text));
+        self.outstanding.retain(|ordinal, _| spec.slots.contains(*ordinal));
+        self.history.push(SetState {
+            version: object.version,
+            uid: object.uid.clone(),
+            terminating: set.terminating,
+            spec: Arc::new(spec),
+            text,
+            current: set.status.current_revision.clone(),
+            updated: set.status.updated_ordinals.as_deref().map(Ranges::parse_text).unwrap_or_default(),
+        });
+    }
+
+    fn forget_if_over(&mut self, now: i64, object: &Object, cluster: &Cluster) {
+        let Some(pod) = object.pod() else { return };
+        let Some(entry) = pod.ordinal_of(SET).and_then(|ordinal| self.outstanding.get(&ordinal)) else { return };
+        let begin = self.history.iter().rposition(|state| state.version <= entry.read_version).unwrap_or(0);
+        let min_ready =
+            self.history[begin..].iter().map(|state| state.spec.min_ready_seconds).min().unwrap_or_default();
+        let settled = pod.uid != entry.uid
+            || (!matches!(pod.gate, Gate::Closed { .. })
+                && cluster.pods.get(&pod.uid).is_some_and(|run| run.runs_spec(&object.value)));
+        if settled && pod.is_available(min_ready, timestamp(now)) {
+            let ordinal = entry.ordinal;
+            self.outstanding.remove(&ordinal);
+        }
+    }
+
+    /// Looks at a write just before it is done, or refused.
+    pub fn before(&mut self, request: &Request, store: &Store, cluster: &Cluster) {
+        self.taking_down = None;
+        let (guard_uid, guard_version) = match request.verb {
+            Verb::Patch | Verb::PatchStatus => (
+                Some(facts::text(&request.body, "/metadata/uid")).filter(|uid| !uid.is_empty()),
+                Some(facts::text(&request.body, "/metadata/resourceVersion")).filter(|version| !version.is_empty()),
+            ),
+            _ => (request.guard.uid.clone(), request.guard.version.clone()),
+        };
+        let complete = match request.verb {
+            Verb::Create | Verb::Get | Verb::DryRun => true,
+            Verb::PutStatus => guard_version.is_some(),
+            _ => guard_uid.is_some() && guard_version.is_some(),
+        };
+        if !complete {
+            return self.fail(format!("S2: {:?} {} without preconditions", request.verb, request.name));
+        }
+        let target = store.get(request.kind, &request.name);
+        let passes = target.is_some_and(|target| {
+            guard_uid.as_ref().is_none_or(|uid| *uid == target.uid)
+                && guard_version.as_ref().is_none_or(|version| **version == *target.version.to_string())
+        });
+        for pod in store.all(Kind::Pod).map(|(_, pod)| Arc::clone(pod)).collect::<Vec<_>>() {
+            self.forget_if_over(store.now_ms, &pod, cluster);
+        }
+        if let Err(message) = self.judge(request, target.filter(|_| passes), store) {
+            self.fail(message);
+        }
+    }
+
+    /// The write was done, and changed something.
+    pub fn after(&mut self, now: i64, request: &Request, _cluster: &Cluster) {
+        self.writes += 1;
+        self.last_write_ms = now;
+        if let Some(entry) = self.taking_down.take() {
+            self.saw(match request.verb {
+                Verb::Delete => "a Ready Pod was deleted",
+                Verb::PatchStatus => "a gate was closed",
+                _ => "a Ready Pod was patched",
+            });
+            self.outstanding.insert(entry.ordinal, entry);
+        }
+    }
+
+    fn judge(&mut self, request: &Request, target: Option<&Arc<Object>>, store: &Store) -> Result<(), String> {
+        let window: Vec<SetState> = self.window(&request.read).into_iter().cloned().collect();
+        if window.is_empty() {
+            return Err(format!("{} rests on a set that never was", request.name));
+        }
+        if request.verb == Verb::PutStatus {
+            return target.map_or(Ok(()), |target| self.judge_status(request, &window, target, store));
+        }
+        if window.iter().all(|state| state.terminating) {
+            return Err(format!("S16: {:?} {} although the set is being deleted", request.verb, request.name));
+        }
+        match &request.intent {
+            Intent::Revision(RevisionAction::Delete { hash, name, .. }) if target.is_some() => {
+                judge_revision_delete(hash, name, store)
+            }
+            Intent::Act(action) => self.judge_action(request, action, &window, target, store),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_action(
+        &mut self,
+        request: &Request,
+        action: &Action,
+        window: &[SetState],
+        target: Option<&Arc<Object>>,
+        store: &Store,
+    ) -> Result<(), String> {
+        if let Action::CreatePod { ordinal, pod, .. } = action {
+            if store.get(Kind::Pod, &request.name).is_some() {
+                return Ok(());
+            }
+            let hash = facts::pod(pod).revision_label().to_owned();
+            return judge_create(*ordinal, &hash, window, store);
+        }
+        let Some(pod) = target.and_then(|target| target.pod()) else { return Ok(()) };
+        let owner = pod.controller.as_ref().map(|owner| &owner.uid);
+        match action {
+            Action::AdoptPod { .. } if owner.is_some() => return Err(format!("S3: {} is no orphan", pod.name)),
+            Action::AdoptPod { .. } => {
+                self.saw("an orphan was adopted");
+                return Ok(());
+            }
+            _ if owner != Some(&request.read.set_uid) => {
+                return Err(format!("S3: {:?} of {}, which is not ours", request.verb, pod.name));
+            }
+            _ => {}
+        }
+        self.judge_revision_change(action, pod, window, store)?;
+        self.judge_reason(action, pod, window, store)?;
+        self.judge_budget(request, action, pod, window, store)
+    }
+
+    /// Partition, pause and OnDelete: no Pod leaves its revision that may not.
+    fn judge_revision_change(
+        &self,
+        action: &Action,
+        pod: &PodFacts,
+        window: &[SetState],
+        store: &Store,
+    ) -> Result<(), String> {
+        let (ordinal, to) = match action {
+            Action::DeletePod { ordinal, why: DeleteWhy::Update, .. } => (*ordinal, None),
+            Action::PatchPod { ordinal, why: PatchWhy::InPlace, revision, .. } => (*ordinal, Some(revision)),
+            Action::PatchPod { ordinal, why: PatchWhy::Metadata, revision, .. }
+                if template_of(store, revision) != template_of(store, pod.revision_label())
+                    && template_of(store, pod.revision_label()).is_some() =>
+            {
+                (*ordinal, Some(revision))
+            }
+            _ => return Ok(()),
+        };
+        let legal = window.iter().any(|state| {
+            let rolling = &state.spec.rolling;
+            let moves = !rolling.paused && !state.spec.on_delete;
+            let index = state.spec.slots.index_of(ordinal);
+            let wanted = to.is_none_or(|revision| means(store, revision, state));
+            moves && wanted && index.is_some_and(|index| index >= rolling.partition)
+        });
+        if legal {
+            return Ok(());
+        }
+        Err(format!("S8/S9: {} leaves its revision by {:?} under no spec that allows it", pod.name, short(action)))
+    }
+
+    fn judge_reason(
+        &mut self,
+        action: &Action,
+        pod: &PodFacts,
+        window: &[SetState],
+        store: &Store,
+    ) -> Result<(), String> {
+        let Action::DeletePod { ordinal, why, .. } = action else { return Ok(()) };
+        match why {
+            DeleteWhy::ScaleDown | DeleteWhy::Reserved => {
+                if window.iter().all(|state| state.spec.slots.contains(*ordinal)) {
+                    return Err(format!("{} is deleted by {why:?} and is wanted", pod.name));
+                }
+                let owned = |claim: &Arc<Object>| {
+                    claim
+                        .claim()
+                        .is_some_and(|claim| claim.owners.iter().any(|owner| owner.uid == pod.uid) || claim.terminating)
+                };
+                let claims = store
+                    .all(Kind::Claim)
+                    .filter(|(name, _)| name.ends_with(&format!("-{}", pod.name)))
+                    .all(|(_, claim)| owned(claim));
+                if window.iter().all(|state| state.spec.delete_claims_when_scaled) {
+                    self.saw("a condemned Pod's claims went with it");
+                    if !claims {
+                        return Err(format!("S12: {} is deleted before its claims are handed to it", pod.name));
+                    }
+                }
+                Ok(())
+            }
+            DeleteWhy::Terminal if !pod.is_terminal() => Err(format!("{} has not ended", pod.name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// S4, and that each disruption stands in the ledger.
+    fn judge_budget(
+        &mut self,
+        request: &Request,
+        action: &Action,
+        pod: &PodFacts,
+        window: &[SetState],
+        store: &Store,
+    ) -> Result<(), String> {
+        let ordinal = match action {
+            Action::DeletePod {
+                ordinal,
+                why: DeleteWhy::Update | DeleteWhy::InPlaceTimeout | DeleteWhy::SpecifiedDelete,
+                ..
+            } => *ordinal,
+            Action::PatchPodStatus { ordinal, why: GateWhy::Close, .. } => *ordinal,
+            Action::PatchPod { ordinal, why: PatchWhy::InPlace, .. } => *ordinal,
+            _ => return Ok(()),
+        };
+        if let Action::PatchPod { .. } = action {
+            if matches!(pod.gate, Gate::Open) && pod.is_ready() {
+                return Err(format!("{} is patched while its gate is open", pod.name));
+            }
+        }
+        if !pod.is_ready() || pod.is_terminal() {
+            return Ok(());
+        }
+        let ledger = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| set.status.disrupted.clone());
+        let entry =
+            ledger.unwrap_or_default().into_iter().any(|entry| entry.ordinal == ordinal && *entry.uid == *pod.uid);
+        if !entry {
+            return Err(format!("ledger: {} is taken down and does not stand in it", pod.name));
+        }
+        let legal = window.iter().any(|state| {
+            let others =
+                self.outstanding.keys().filter(|other| **other != ordinal && state.spec.slots.contains(**other));
+            others.count() < state.spec.rolling.max_unavailable
+        });
+        if !legal {
+            let others: Vec<&Ordinal> = self.outstanding.keys().collect();
+            return Err(format!("S4: {} is taken down while {others:?} are down", pod.name));
+        }
+        self.taking_down = Some(Outstanding { ordinal, uid: pod.uid.clone(), read_version: request.read.set_version });
+        Ok(())
+    }
+
+    fn judge_status(
+        &mut self,
+        request: &Request,
+        window: &[SetState],
+        target: &Arc<Object>,
+        store: &Store,
+    ) -> Result<(), String> {
+        let Some(set) = target.set() else { return Ok(()) };
+        let Ok(status) = serde_json::from_value::<crate::api::AdvancedStatefulSetStatus>(request.body.clone()) else {
+            return Err("a status that cannot be read".to_owned());
+        };
+        if status.observed_generation.is_some_and(|generation| generation > set.generation) {
+            return Err("S17: observedGeneration is ahead".to_owned());
+        }
+        if [
+            status.replicas,
+            status.ready_replicas,
+            status.available_replicas,
+            status.updated_replicas,
+            status.current_replicas,
+        ]
+        .iter()
+        .any(|count| *count < 0)
+        {
+            return Err("S17: a negative count".to_owned());
+        }
+        for entry in &set.status.disrupted {
+            let kept = status.disrupted.iter().any(|other| other.ordinal == entry.ordinal && other.uid == entry.uid);
+            let wanted = window.iter().all(|state| state.spec.slots.contains(entry.ordinal));
+            if kept || !wanted {
+                continue;
+            }
+            self.saw("an entry left the ledger");
+            let pod = store.get(Kind::Pod, &format!("{SET}-{}", entry.ordinal)).and_then(|pod| pod.pod());
+            if pod.is_some_and(|pod| *pod.uid == *entry.uid && *pod.resource_version == *entry.resource_version) {
+                return Err(format!("ledger: the entry of {} leaves, and could still be carried out", entry.ordinal));
+            }
+            if self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
+                return Err(format!("ledger: the entry of {} leaves before it is over", entry.ordinal));
+            }
+        }
+        Ok(())
+    }
+
+    /// The garbage collector took a claim: somebody must have asked for it.
+    pub fn claim_collected(&mut self, name: &str) {
+        let asked = |state: &SetState| state.spec.delete_claims_when_scaled || state.spec.delete_claims_with_set;
+        if !self.history.iter().any(asked) {
+            self.fail(format!("S12: claim {name} is collected and no policy ever said so"));
+        }
+    }
+}
+
+fn short(action: &Action) -> String {
+    let mut text = format!("{action:?}");
+    text.truncate(text.char_indices().nth(60).map_or(text.len(), |(index, _)| index));
+    text
+}
+
+fn template_of(store: &Store, label: &str) -> Option<Value> {
+    store
+        .all(Kind::Revision)
+        .filter_map(|(_, object)| object.revision())
+        .find(|revision| &*revision.hash == label || &*revision.name == label)
+        .map(|revision| canonical::without_nulls(&revision.template()))
+}
+
+/// Whether this revision is what the spec of that moment asks for.
+fn means(store: &Store, hash: &str, state: &SetState) -> bool {
+    template_of(store, hash).is_some_and(|template| {
+        canonical::text(&template) == *state.text || differences(&template, &state.spec.template).is_empty()
+    })
+}
+
+fn judge_create(ordinal: Ordinal, hash: &str, window: &[SetState], store: &Store) -> Result<(), String> {
+    if !window.iter().any(|state| state.spec.slots.contains(ordinal)) {
+        return Err(format!("S1: a Pod is made for ordinal {ordinal}, which no spec asks for"));
+    }
+    let legal = window.iter().any(|state| {
+        let rolling = &state.spec.rolling;
+        let Some(index) = state.spec.slots.index_of(ordinal) else { return false };
+        let Some(current) = &state.current else { return true };
+        let is_current = current.ends_with(hash);
+        let is_update = means(store, hash, state);
+        if state.spec.on_delete {
+            return is_update;
+        }
+        if rolling.paused {
+            return if state.updated.contains(ordinal) { is_update || is_current } else { is_current };
+        }
+        if index < rolling.partition { is_current } else { is_update }
+    });
+    if legal {
+        return Ok(());
+    }
+    Err(format!("S8/S9: {SET}-{ordinal} is made on {hash}, which no spec asks for"))
+}
+
+fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<(), String> {
+    let status = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| Arc::clone(&set.status));
+    let named = status.is_some_and(|status| {
+        [&status.current_revision, &status.update_revision].iter().any(|held| held.as_deref() == Some(name))
+    });
+    let lives = store.all(Kind::Pod).find(|(_, pod)| pod.pod().is_some_and(|pod| pod.revision_label() == hash));
+    match (named, lives) {
+        (true, _) => Err(format!("S14: revision {name} is deleted and the status names it")),
+        (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
+        _ => Ok(()),
+    }
+}

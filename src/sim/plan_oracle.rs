@@ -1,0 +1,120 @@
+//! What a plan must hold to, going by what its snapshot shows. Written from the contract, not from
+//! the planner.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Gate, Ordinal, PodFacts, Snapshot, ValidSpec};
+use crate::plan::Plan;
+use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, StatusWrite};
+
+pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
+    let Ok(spec) = ValidSpec::parse(&snapshot.set.spec) else { return Ok(()) };
+    fresh_budget(snapshot, &spec, plan)?;
+    ordered_creation(snapshot, &spec, plan)?;
+    one_action_a_pod(plan)?;
+    completion(snapshot, &spec, plan)
+}
+
+fn pod_of<'a>(snapshot: &'a Snapshot, ordinal: Ordinal) -> Option<&'a PodFacts> {
+    let name = format!("{}-{ordinal}", snapshot.set.name);
+    snapshot.pods.get(name.as_str()).map(|pod| &**pod)
+}
+
+fn is_available(snapshot: &Snapshot, spec: &ValidSpec, ordinal: Ordinal) -> bool {
+    pod_of(snapshot, ordinal).is_some_and(|pod| {
+        spec.selector.matches_map(&pod.labels) && pod.is_available(spec.min_ready_seconds, snapshot.now)
+    })
+}
+
+/// S5: nothing that is Ready goes down while as many as the budget are not available.
+fn fresh_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    let mut down: BTreeSet<Ordinal> =
+        spec.slots.ordinals().iter().copied().filter(|ordinal| !is_available(snapshot, spec, *ordinal)).collect();
+    for action in plan.actions.iter().flatten() {
+        if let Some((ordinal, name)) = takes_down(action) {
+            if pod_of(snapshot, ordinal).is_some_and(PodFacts::is_ready) {
+                return Err(format!("S5: {name} is Ready and taken down without the ledger"));
+            }
+        }
+    }
+    let mut fresh = 0;
+    for action in &plan.disruptions {
+        let Some((ordinal, name)) = takes_down(action) else {
+            return Err(format!("{} is no disruption", action.object()));
+        };
+        let Some(pod) = pod_of(snapshot, ordinal) else { return Err(format!("{name} is not there")) };
+        let entry = plan.status.disrupted.iter().find(|entry| entry.ordinal == ordinal && *entry.uid == *pod.uid);
+        let Some(entry) = entry else { return Err(format!("ledger: no entry for {name}")) };
+        let stored = snapshot.set.status.disrupted.iter().any(|old| old == entry);
+        if !stored && plan.status_write != StatusWrite::Now {
+            return Err(format!("ledger: the entry for {name} is not stored first"));
+        }
+        let under_way = stored && matches!(pod.gate, Gate::Closed { .. });
+        down.insert(ordinal);
+        fresh += usize::from(!under_way);
+    }
+    if fresh > 0 && down.len() > spec.rolling.max_unavailable {
+        return Err(format!("S5: {down:?} would be down with a budget of {}", spec.rolling.max_unavailable));
+    }
+    Ok(())
+}
+
+fn takes_down(action: &Action) -> Option<(Ordinal, &str)> {
+    match action {
+        Action::DeletePod {
+            ordinal,
+            target,
+            why: DeleteWhy::Update | DeleteWhy::InPlaceTimeout | DeleteWhy::SpecifiedDelete,
+            ..
+        }
+        | Action::PatchPod { ordinal, target, why: PatchWhy::InPlace, .. }
+        | Action::PatchPodStatus { ordinal, target, why: GateWhy::Close, .. } => Some((*ordinal, &target.name)),
+        _ => None,
+    }
+}
+
+/// S7: one Pod at a time, when all lower ones are available; from the top down when fewer are wanted.
+fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    if !spec.ordered {
+        return Ok(());
+    }
+    let mut deleted = 0;
+    for action in plan.actions.iter().flatten() {
+        match action {
+            Action::CreatePod { ordinal, name, .. } => {
+                let lower = spec.slots.ordinals().iter().take_while(|other| *other < ordinal);
+                if let Some(missing) = lower.copied().find(|other| !is_available(snapshot, spec, *other)) {
+                    return Err(format!("S7: {name} is made before {missing} is available"));
+                }
+            }
+            Action::DeletePod { why: DeleteWhy::ScaleDown, .. } => deleted += 1,
+            _ => {}
+        }
+    }
+    if deleted > 1 { Err("S7: more than one Pod is scaled down at once".to_owned()) } else { Ok(()) }
+}
+
+fn one_action_a_pod(plan: &Plan) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for action in plan.actions.iter().flatten().chain(&plan.disruptions) {
+        if !seen.insert(action.object()) {
+            return Err(format!("two actions for {}", action.object()));
+        }
+    }
+    Ok(())
+}
+
+/// S17: `currentRevision` moves to the update revision only when all is done.
+fn completion(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    let old = &snapshot.set.status;
+    let moves = old.current_revision.is_some() && plan.status.current_revision != old.current_revision;
+    if !moves || snapshot.set.terminating {
+        return Ok(());
+    }
+    let known = snapshot.revisions.iter().any(|one| Some(&*one.name) == old.current_revision.as_deref());
+    let done = spec.slots.ordinals().iter().all(|ordinal| is_available(snapshot, spec, *ordinal));
+    if done && spec.rolling.partition_is_zero || !known {
+        return Ok(());
+    }
+    Err("S17: currentRevision moves before all Pods are available".to_owned())
+}

@@ -1,0 +1,217 @@
+//! A whole run: trouble, then peace, then the question whether all is as the last spec says.
+
+use serde_json::{Value, json};
+
+use super::facts;
+use super::script::{GOOD_TEMPLATES, Script, Step, draw, template};
+use super::store::Kind;
+use super::world::{Mutant, SET, Violation, World};
+use crate::api::names;
+use crate::inplace::{differences, template_of_pod, with_defaults};
+use crate::model::{Gate, ValidSpec, canonical};
+
+/// Longest time from the end of all trouble to the wanted state.
+const PATIENCE_MS: i64 = 7_200_000;
+/// How long nothing may be written once that state is reached.
+const QUIET_MS: i64 = 700_000;
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub hash: u64,
+    pub lines: Vec<String>,
+    pub violation: Option<Violation>,
+    pub seen: std::collections::BTreeMap<&'static str, u64>,
+    pub writes: u64,
+}
+
+pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
+    run_script(draw(seed), None, keep_trace)
+}
+
+pub fn run_script(script: Script, mutant: Option<Mutant>, keep_trace: bool) -> Outcome {
+    let peace_ms = script.peace_ms;
+    let mut world = World::new(script, keep_trace);
+    world.mutant = mutant;
+    let violation = world.run_until(peace_ms).and_then(|_| world.make_peace()).err();
+    Outcome {
+        hash: world.trace.hash,
+        lines: std::mem::take(&mut world.trace.lines),
+        violation,
+        seen: std::mem::take(&mut world.oracle.seen),
+        writes: world.oracle.writes,
+    }
+}
+
+impl World {
+    /// Faults end, the spec becomes one that can be reached, and then it has to be reached.
+    pub fn make_peace(&mut self) -> Result<(), Violation> {
+        self.faults = false;
+        self.quota_used_up = false;
+        for node in self.cluster.lost_nodes.clone() {
+            self.node_up(node);
+        }
+        self.remove_foreign_pods();
+        let until = self.now + 60_000;
+        self.run_until(until)?;
+        if self.set_version().is_none() {
+            self.perform(&Step::CreateSet);
+        }
+        let good = self.random.pick(&GOOD_TEMPLATES);
+        let again = self.random.per_mille(300);
+        let stay = !again && self.has_good_template();
+        if !stay {
+            self.perform(&Step::Spec(json!({"template": template(good)})));
+        }
+        self.perform(&Step::Spec(json!({"updateStrategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"partition": 0, "paused": false},
+        }})));
+        if self.only_in_place() {
+            let policy = json!({"podUpdatePolicy": "InPlaceIfPossible"});
+            self.perform(&Step::Spec(json!({"updateStrategy": {"rollingUpdate": policy}})));
+        }
+        let begin = self.now;
+        let writes_before = self.oracle.writes;
+        let mut why = String::new();
+        while self.now < begin + PATIENCE_MS {
+            let until = self.now + 5000;
+            self.run_until(until)?;
+            match self.reached() {
+                Ok(()) => return self.stays(),
+                Err(missing) => why = missing,
+            }
+            if self.oracle.writes - writes_before > 3000 {
+                return Err(format!("L1: {} writes and no end: {why}", self.oracle.writes - writes_before));
+            }
+        }
+        Err(format!("L1: not reached: {why}"))
+    }
+
+    fn has_good_template(&self) -> bool {
+        let Some(set) = self.set_version().and_then(|object| object.set()) else { return false };
+        let text = canonical::text(&canonical::without_nulls(&set.spec.template.0));
+        GOOD_TEMPLATES.iter().any(|name| canonical::text(&canonical::without_nulls(&template(name))) == text)
+    }
+
+    fn only_in_place(&self) -> bool {
+        self.set_version().is_some_and(|set| {
+            &*facts::text(&set.value, "/spec/updateStrategy/rollingUpdate/podUpdatePolicy") == "InPlaceOnly"
+        })
+    }
+
+    /// L1: then nothing more is written, however often controllers look.
+    fn stays(&mut self) -> Result<(), Violation> {
+        // What the last writes brought may still be on its way.
+        let until = self.now + 30_000;
+        self.run_until(until)?;
+        self.reached().map_err(|why| format!("L1: reached and lost again: {why}"))?;
+        let before = self.oracle.writes;
+        for controller in 0..self.controllers.len() {
+            self.wake(controller, self.now);
+        }
+        let until = self.now + QUIET_MS;
+        self.run_until(until)?;
+        let after = self.oracle.writes - before;
+        if after > 0 {
+            return Err(format!("L1: {after} writes although nothing is to be done"));
+        }
+        self.reached().map_err(|why| format!("L1: lost again: {why}"))
+    }
+
+    /// Everything is as the spec says, in truth and in the status.
+    pub fn reached(&self) -> Result<(), String> {
+        let Some(object) = self.set_version() else { return Err("there is no set".to_owned()) };
+        let Some(set) = object.set() else { return Err("the set cannot be read".to_owned()) };
+        let Ok(spec) = ValidSpec::parse(&set.spec) else { return Err("the spec is invalid".to_owned()) };
+        let status = &set.status;
+        if status.observed_generation != Some(set.generation) {
+            return Err("the status is old".to_owned());
+        }
+        for ordinal in spec.slots.ordinals() {
+            self.pod_is_right(&format!("{SET}-{ordinal}"), &object.uid, &spec)?;
+        }
+        let ours = self
+            .store
+            .all(Kind::Pod)
+            .filter(|(_, pod)| facts::controller(&pod.value).is_some_and(|owner| owner.uid == object.uid));
+        if ours.count() != spec.slots.len() {
+            return Err("there are Pods that should not be".to_owned());
+        }
+        let replicas = i32::try_from(spec.slots.len()).unwrap_or(0);
+        let counts = [
+            status.replicas,
+            status.ready_replicas,
+            status.available_replicas,
+            status.updated_replicas,
+            status.updated_available_replicas,
+        ];
+        if counts.iter().any(|count| *count != replicas) {
+            return Err(format!("the counts are {counts:?} of {replicas}"));
+        }
+        if status.current_revision != status.update_revision {
+            return Err("currentRevision is not updateRevision".to_owned());
+        }
+        if !status.disrupted.is_empty() {
+            return Err(format!("the ledger holds {:?}", status.disrupted));
+        }
+        let condition = |type_: &str| {
+            let found = status.conditions.iter().find(|one| one.type_ == type_);
+            found.map(|one| (one.status.clone(), one.reason.clone().unwrap_or_default()))
+        };
+        if condition("Progressing") != Some(("True".into(), "Complete".into())) {
+            return Err(format!("Progressing is {:?}", condition("Progressing")));
+        }
+        if condition("ReplicaFailure").is_some_and(|(status, _)| status == "True") {
+            return Err(format!("ReplicaFailure is {:?}", condition("ReplicaFailure")));
+        }
+        self.history_is_right(&spec, status)
+    }
+
+    fn history_is_right(&self, spec: &ValidSpec, status: &crate::api::AdvancedStatefulSetStatus) -> Result<(), String> {
+        let spare =
+            self.store.all(Kind::Revision).filter(|(name, _)| Some(*name) != status.update_revision.as_deref()).count();
+        match spec.revision_history_limit {
+            Some(limit) if spare > limit => Err(format!("{spare} spare revisions, the limit is {limit}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn pod_is_right(&self, name: &str, set_uid: &str, spec: &ValidSpec) -> Result<(), String> {
+        let Some(object) = self.store.get(Kind::Pod, name) else { return Err(format!("{name} is missing")) };
+        let Some(pod) = object.pod() else { return Err(format!("{name} is no Pod")) };
+        if pod.controller.as_ref().is_none_or(|owner| &*owner.uid != set_uid) {
+            return Err(format!("{name} is not ours"));
+        }
+        if !pod.is_ready() {
+            return Err(format!("{name} is not Ready"));
+        }
+        if matches!(pod.gate, Gate::Closed { .. } | Gate::Unset) {
+            return Err(format!("the gate of {name} is not open"));
+        }
+        if !self.cluster.pods.get(&pod.uid).is_some_and(|run| run.runs_spec(&object.value)) {
+            return Err(format!("{name} does not run what its spec says"));
+        }
+        let wanted = with_defaults(&spec.template);
+        let mut shown = template_of_pod(&object.value, &wanted);
+        // Labels and annotations that the template does not have: none of an older template may stay.
+        for stale in ["/metadata/annotations/note", "/metadata/labels/tier"] {
+            if object.value.pointer(stale).is_some() && wanted.pointer(stale).is_none() {
+                return Err(format!("{name} still has {stale}"));
+            }
+        }
+        for volume in &spec.claim_templates {
+            let claim = format!("{}-{name}", volume.name);
+            if self.store.get(Kind::Claim, &claim).is_none_or(|claim| claim.is_terminating()) {
+                return Err(format!("claim {claim} is missing"));
+            }
+        }
+        if let Some(metadata) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove(names::REVISION_LABEL);
+        }
+        let differences = differences(&shown, &wanted);
+        match differences.first() {
+            Some(first) => Err(format!("{name} differs in {}: {:?} is not {:?}", first.path, first.old, first.new)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What users and misfortune do, drawn from the seed before the run begins, so that a run can be
+//! made smaller by leaving steps out.
+
+use serde_json::{Value, json};
+
+use super::random::Random;
+use super::store::Kind;
+
+/// How hard the world is, drawn for each seed: everything at once finds less.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    pub controllers: usize,
+    pub watch_lag_ms: i64,
+    pub slow_watch_per_mille: u32,
+    pub kubelet_lag_ms: i64,
+    pub status_lag_ms: i64,
+    pub request_ms: i64,
+    pub slow_request_per_mille: u32,
+    pub error_per_mille: u32,
+    pub lost_answer_per_mille: u32,
+    pub collector_lag_ms: i64,
+    pub restart_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub seed: u64,
+    pub swarm: Swarm,
+    /// The set as it is created.
+    pub set: Value,
+    /// Times in milliseconds, ascending.
+    pub steps: Vec<(i64, Step)>,
+    /// When faults and users end.
+    pub peace_ms: i64,
+}
+
+/// One thing that someone does. Indices are taken modulo what there is.
+#[derive(Clone, Debug)]
+pub enum Step {
+    CreateSet,
+    DeleteSet {
+        orphan: bool,
+    },
+    /// A merge patch of the set's spec.
+    Spec(Value),
+    DeletePod(usize),
+    ForceDeletePod(usize),
+    MarkPod(usize),
+    StripLabels(usize),
+    StripOwner(usize),
+    LieAboutRevision(usize),
+    /// Someone else's Pod with one of our names; `None`: without an owner.
+    ForeignPod {
+        ordinal: i64,
+        owned: bool,
+    },
+    RemoveForeignPods,
+    DeleteClaim(usize),
+    Crash(usize),
+    Freeze {
+        controller: usize,
+        kind: Kind,
+        milliseconds: i64,
+    },
+    Quota(bool),
+    LoseNode(usize),
+    FindNode(usize),
+    CrashContainer(usize),
+    Flap {
+        pod: usize,
+        milliseconds: i64,
+    },
+    Evict(usize),
+}
+
+pub const TEMPLATES: [&str; 10] =
+    ["A", "B", "C", "A again", "same digest", "labels", "static", "broken", "crashing", "unready"];
+/// Those of them that Pods become Ready with.
+pub const GOOD_TEMPLATES: [&str; 7] = ["A", "B", "C", "A again", "same digest", "labels", "static"];
+
+pub fn template(name: &str) -> Value {
+    let mut template = json!({
+        "metadata": {"labels": {"app": "web"}, "annotations": {"note": name}},
+        "spec": {
+            "terminationGracePeriodSeconds": 4,
+            "containers": [{"name": "app", "image": "app:v1"}, {"name": "side", "image": "side:v1"}],
+        },
+    });
+    let (app, side) = match name {
+        "B" => ("app:v2", "side:v1"),
+        "C" => ("app:v3", "side:v2"),
+        "same digest" => ("app:v1b", "side:v1"),
+        "broken" => ("app:broken", "side:v1"),
+        "crashing" => ("app:crashing", "side:v2"),
+        "unready" => ("app:unready", "side:v1"),
+        "invalid" => ("invalid-image", "side:v1"),
+        _ => ("app:v1", "side:v1"),
+    };
+    template["spec"]["containers"][0]["image"] = app.into();
+    template["spec"]["containers"][1]["image"] = side.into();
+    match name {
+        // The same as A, said in other words.
+        "A again" => {
+            template["metadata"]["annotations"]["note"] = "A".into();
+            template["spec"]["restartPolicy"] = "Always".into();
+            template["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
+            template["spec"]["containers"][1]["image"] = "docker.io/library/side:v1".into();
+        }
+        "labels" => {
+            template["metadata"]["labels"]["tier"] = "gold".into();
+            template["metadata"]["annotations"] = Value::Null;
+        }
+        "static" => template["spec"]["containers"][0]["env"] = json!([{"name": "MODE", "value": "x"}]),
+        _ => {}
+    }
+    template
+}
+
+fn draw_swarm(random: &mut Random) -> Swarm {
+    let rare = |random: &mut Random, rates: &[u32]| random.pick(rates);
+    Swarm {
+        controllers: if random.per_mille(400) { 2 } else { 1 },
+        watch_lag_ms: random.pick(&[5, 50, 500, 3000]),
+        slow_watch_per_mille: rare(random, &[0, 0, 20, 100]),
+        kubelet_lag_ms: random.pick(&[20, 300, 1500]),
+        status_lag_ms: random.pick(&[20, 300, 2000]),
+        request_ms: random.pick(&[3, 30, 300]),
+        slow_request_per_mille: rare(random, &[0, 0, 20, 80]),
+        error_per_mille: rare(random, &[0, 0, 20, 150]),
+        lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
+        collector_lag_ms: random.pick(&[50, 1000, 20_000]),
+        restart_ms: random.pick(&[50, 3000, 30_000]),
+    }
+}
+
+pub fn draw_set(random: &mut Random) -> Value {
+    let claims = random.per_mille(500);
+    let mut spec = json!({
+        "replicas": random.range(1, 5),
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": template(random.pick(&GOOD_TEMPLATES)),
+        "podManagementPolicy": random.pick(&["OrderedReady", "Parallel"]),
+        "revisionHistoryLimit": random.range(0, 3),
+        "minReadySeconds": random.pick(&[0, 0, 0, 3, 15]),
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {
+            "maxUnavailable": random.pick(&[1, 1, 2, 3]),
+            "podUpdatePolicy": random.pick(&["InPlaceIfPossible", "InPlaceIfPossible", "ReCreate"]),
+            "inPlaceUpdateStrategy": {"gracePeriodSeconds": random.pick(&[0, 0, 3, 10]), "timeoutSeconds": random.pick(&[30, 600])},
+        }},
+    });
+    if claims {
+        spec["volumeClaimTemplates"] = json!([{
+            "metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}},
+        }]);
+        spec["persistentVolumeClaimRetentionPolicy"] = json!({
+            "whenDeleted": random.pick(&["Retain", "Delete"]), "whenScaled": random.pick(&["Retain", "Delete"]),
+        });
+    }
+    if random.per_mille(150) {
+        spec["scaleStrategy"] = json!({"maxUnavailable": random.range(1, 3)});
+    }
+    if random.per_mille(150) {
+        spec["ordinals"] = json!({"start": random.range(1, 3)});
+    }
+    spec
+}
+
+fn rolling(fields: Value) -> Step {
+    Step::Spec(json!({"updateStrategy": {"rollingUpdate": fields}}))
+}
+
+/// What users do to the spec.
+fn draw_edit(random: &mut Random) -> Step {
+    match random.below(16) {
+        0..=5 => Step::Spec(json!({"template": template(random.pick(&TEMPLATES))})),
+        6 | 7 => Step::Spec(json!({"replicas": random.range(0, 6)})),
+        8 => rolling(json!({"partition": match random.below(4) {
+            0 => Value::from("50%"),
+            _ => Value::from(random.range(0, 4)),
+        }})),
+        9 => rolling(json!({"paused": random.per_mille(400)})),
+        10 => rolling(json!({"maxUnavailable": random.range(1, 3)})),
+        11 => rolling(json!({"podUpdatePolicy": random.pick(&["InPlaceIfPossible", "ReCreate", "InPlaceOnly"])})),
+        12 => Step::Spec(
+            json!({"updateStrategy": {"type": random.pick(&["OnDelete", "RollingUpdate", "RollingUpdate"])}}),
+        ),
+        13 => Step::Spec(json!({"minReadySeconds": random.pick(&[0, 2, 10])})),
+        14 => Step::Spec(json!({"reserveOrdinals": match random.below(3) {
+            0 => json!([]),
+            1 => json!([random.range(0, 4)]),
+            _ => json!([random.range(0, 2), "3-4"]),
+        }})),
+        _ => match random.below(3) {
+            0 => Step::Spec(json!({"ordinals": {"start": random.range(0, 3)}})),
+            1 => rolling(json!({"inPlaceUpdateStrategy": {"gracePeriodSeconds": random.pick(&[0, 5])}})),
+            _ => Step::Spec(json!({"persistentVolumeClaimRetentionPolicy": {
+                "whenScaled": random.pick(&["Retain", "Delete"]), "whenDeleted": random.pick(&["Retain", "Delete"]),
+            }})),
+        },
+    }
+}
+
+/// What happens to Pods and to the machinery.
+fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
+    let pod = random.below(8);
+    match random.below(17) {
+        0 => vec![Step::DeletePod(pod)],
+        1 => vec![Step::ForceDeletePod(pod)],
+        2 => vec![Step::MarkPod(pod)],
+        3 => vec![Step::StripLabels(pod)],
+        4 => vec![Step::StripOwner(pod)],
+        5 => vec![Step::LieAboutRevision(pod)],
+        6 => vec![Step::ForeignPod { ordinal: random.range(0, 5), owned: random.per_mille(600) }],
+        7 => vec![Step::RemoveForeignPods],
+        8 | 9 | 10 => vec![Step::Crash(random.below(swarm.controllers))],
+        11 => vec![Step::Freeze {
+            controller: random.below(swarm.controllers),
+            kind: random.pick(&super::store::KINDS),
+            milliseconds: random.range(500, 40_000),
+        }],
+        12 => vec![Step::Quota(random.per_mille(500))],
+        13 => vec![if random.per_mille(400) { Step::LoseNode(pod % 3) } else { Step::FindNode(pod % 3) }],
+        14 => vec![Step::CrashContainer(pod)],
+        15 => vec![Step::Flap { pod, milliseconds: random.range(100, 20_000) }],
+        _ => vec![Step::Evict(pod)],
+    }
+}
+
+pub fn draw(seed: u64) -> Script {
+    let mut random = Random::new(seed);
+    let swarm = draw_swarm(&mut random);
+    let set = draw_set(&mut random);
+    let trouble = random.pick(&[0, 150, 500]);
+    let rare = random.per_mille(150);
+    let pause_ms = random.pick(&[300, 2000, 15_000]);
+    let count = random.range(2, 14);
+    let mut steps = vec![(0, Step::CreateSet)];
+    let mut at = random.range(0, 20_000);
+    for _ in 0..count {
+        at += random.range(1, pause_ms) * if random.per_mille(250) { 8 } else { 1 };
+        if random.per_mille(trouble) {
+            steps.extend(draw_trouble(&mut random, &swarm).into_iter().map(|step| (at, step)));
+        } else if rare && random.per_mille(120) {
+            steps.push((at, Step::DeleteSet { orphan: random.per_mille(500) }));
+            steps.push((at + random.range(10, 20_000), Step::CreateSet));
+        } else if rare && random.per_mille(100) {
+            steps.push((at, Step::DeleteClaim(random.below(6))));
+        } else {
+            steps.push((at, draw_edit(&mut random)));
+        }
+    }
+    steps.sort_by_key(|(at, _)| *at);
+    let peace_ms = steps.last().map_or(0, |(at, _)| *at) + random.range(10, 60_000);
+    Script { seed, swarm, set, steps, peace_ms }
+}

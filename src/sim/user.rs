@@ -1,0 +1,178 @@
+//! Carries out the steps of a script.
+
+use serde_json::{Value, json};
+
+use super::controller::Controller;
+use super::facts;
+use super::kubelet::State;
+use super::merge::merge;
+use super::script::Step;
+use super::store::{Guard, Kind};
+use super::world::{Event, SET, World, note};
+use crate::api::names;
+
+impl World {
+    pub fn perform(&mut self, step: &Step) {
+        note!(self, "-- {step:?}");
+        match step {
+            Step::CreateSet => self.create_set(),
+            Step::DeleteSet { orphan } => self.delete_set(*orphan),
+            Step::Spec(patch) => self.edit_spec(patch),
+            Step::DeletePod(pod) => self.delete_pod(*pod, None),
+            Step::ForceDeletePod(pod) => self.delete_pod(*pod, Some(0)),
+            Step::MarkPod(pod) => self.edit_pod(*pod, |value| {
+                value["metadata"]["labels"][names::SPECIFIED_DELETE_LABEL] = "".into();
+            }),
+            Step::StripLabels(pod) => self.edit_pod(*pod, |value| value["metadata"]["labels"] = json!({"x": "y"})),
+            Step::StripOwner(pod) => self.edit_pod(*pod, |value| value["metadata"]["ownerReferences"] = json!([])),
+            Step::LieAboutRevision(pod) => {
+                self.edit_pod(*pod, |value| value["metadata"]["labels"][names::REVISION_LABEL] = "lie".into());
+            }
+            Step::ForeignPod { ordinal, owned } => self.foreign_pod(*ordinal, *owned),
+            Step::RemoveForeignPods => self.remove_foreign_pods(),
+            Step::DeleteClaim(claim) => self.delete_claim(*claim),
+            Step::Crash(controller) => self.crash(*controller % self.controllers.len()),
+            Step::Freeze { controller, kind, milliseconds } => {
+                let until = self.now + milliseconds;
+                let index = *controller % self.controllers.len();
+                let one: &mut Controller = &mut self.controllers[index];
+                if let Some(view) = one.views.get_mut(kind) {
+                    view.frozen_until_ms = until;
+                }
+            }
+            Step::Quota(used_up) => self.quota_used_up = *used_up,
+            Step::LoseNode(node) => {
+                self.cluster.lost_nodes.insert(*node);
+                let delay = self.random.range(5000, 40_000);
+                self.after(delay, Event::MarkLost { node: *node });
+            }
+            Step::FindNode(node) => self.node_up(*node),
+            Step::CrashContainer(pod) => self.crash_container(*pod),
+            Step::Flap { pod, milliseconds } => self.flap(*pod, *milliseconds),
+            Step::Evict(pod) => self.evict(*pod),
+        }
+    }
+
+    fn create_set(&mut self) {
+        let spec = self.script.set.clone();
+        drop(self.store.create(Kind::Set, json!({"metadata": {"name": SET}, "spec": spec})));
+    }
+
+    fn delete_set(&mut self, orphan: bool) {
+        if orphan {
+            for kind in [Kind::Pod, Kind::Revision, Kind::Claim] {
+                let names: Vec<String> = self.store.all(kind).map(|(name, _)| name.to_owned()).collect();
+                let uid = self.set_version().map(|set| set.uid.clone()).unwrap_or_default();
+                for name in names {
+                    drop(self.store.change(kind, &name, |value| {
+                        let mut owners = facts::list(value, "/metadata/ownerReferences").to_vec();
+                        owners.retain(|owner| facts::text(owner, "/uid") != uid);
+                        value["metadata"]["ownerReferences"] = owners.into();
+                    }));
+                }
+            }
+        }
+        drop(self.store.delete(Kind::Set, SET, &Guard::default(), None));
+    }
+
+    pub fn edit_spec(&mut self, patch: &Value) {
+        drop(self.store.change(Kind::Set, SET, |value| {
+            // A template is replaced as a whole.
+            if let Some(template) = patch.get("template") {
+                value["spec"]["template"] = template.clone();
+            } else {
+                merge(&mut value["spec"], patch);
+            }
+        }));
+    }
+
+    fn pod_name(&self, index: usize) -> Option<Box<str>> {
+        let names: Vec<&str> = self.store.all(Kind::Pod).map(|(name, _)| name).collect();
+        names.get(index % names.len().max(1)).map(|name| Box::from(*name))
+    }
+
+    fn edit_pod(&mut self, index: usize, edit: impl FnOnce(&mut Value)) {
+        if let Some(name) = self.pod_name(index) {
+            drop(self.store.change(Kind::Pod, &name, edit));
+        }
+    }
+
+    fn delete_pod(&mut self, index: usize, grace: Option<i64>) {
+        if let Some(name) = self.pod_name(index) {
+            drop(self.store.delete(Kind::Pod, &name, &Guard::default(), grace));
+        }
+    }
+
+    fn foreign_pod(&mut self, ordinal: i64, owned: bool) {
+        let mut pod = json!({
+            "metadata": {"name": format!("{SET}-{ordinal}"), "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "app", "image": "app:v9"}], "terminationGracePeriodSeconds": 2},
+        });
+        if owned {
+            pod["metadata"]["ownerReferences"] = json!([{
+                "apiVersion": "v1", "kind": "Other", "name": "other", "uid": "other", "controller": true,
+            }]);
+        }
+        drop(self.store.create(Kind::Pod, pod));
+    }
+
+    pub fn remove_foreign_pods(&mut self) {
+        let foreign: Vec<String> = self
+            .store
+            .all(Kind::Pod)
+            .filter(|(_, pod)| facts::controller(&pod.value).is_some_and(|owner| &*owner.kind == "Other"))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for name in foreign {
+            drop(self.store.delete(Kind::Pod, &name, &Guard::default(), None));
+        }
+    }
+
+    fn delete_claim(&mut self, index: usize) {
+        let names: Vec<String> = self.store.all(Kind::Claim).map(|(name, _)| name.to_owned()).collect();
+        if let Some(name) = names.get(index % names.len().max(1)) {
+            drop(self.store.delete(Kind::Claim, name, &Guard::default(), None));
+        }
+    }
+
+    fn touch_run(&mut self, index: usize, edit: impl FnOnce(&mut super::kubelet::PodRun, i64)) {
+        let Some(name) = self.pod_name(index) else { return };
+        let Some(uid) = self.store.get(Kind::Pod, &name).map(|pod| pod.uid.clone()) else { return };
+        let now = self.now;
+        if let Some(run) = self.cluster.pods.get_mut(&uid) {
+            edit(run, now);
+            self.after(1, Event::Sync { name, uid });
+        }
+    }
+
+    /// The first container ends by itself and comes back as the kubelet knows it, be that old.
+    fn crash_container(&mut self, index: usize) {
+        self.cluster.container_ids += 1;
+        let id = self.cluster.container_ids;
+        let mut random = self.random.clone();
+        let at_once = self.random.per_mille(500);
+        self.touch_run(index, |run, now| {
+            let Some(container) = run.containers.values_mut().next().filter(|container| container.runs()) else {
+                return;
+            };
+            container.restarts += 1;
+            if at_once {
+                container.start(&mut random, now, id);
+            } else {
+                container.state = State::BackOff { until_ms: now + 1500 };
+            }
+        });
+    }
+
+    fn flap(&mut self, index: usize, milliseconds: i64) {
+        self.touch_run(index, |run, now| {
+            if let Some(container) = run.containers.values_mut().next() {
+                container.flaps_until_ms = now + milliseconds;
+            }
+        });
+    }
+
+    fn evict(&mut self, index: usize) {
+        self.touch_run(index, |run, _| run.failed = true);
+    }
+}

@@ -1,0 +1,248 @@
+//! The loop: events by virtual time, ties by their order of birth, and everything that the world
+//! is made of.
+
+use std::collections::BTreeMap;
+use std::fmt::Arguments;
+
+use super::cluster::Cluster;
+use super::controller::{Answered, Controller, Request};
+use super::oracle::Oracle;
+use super::random::Random;
+use super::script::{Script, Swarm};
+use super::store::{Change, Kind, Store};
+
+pub const SET: &str = "web";
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub enum Event {
+    /// An entry of the script.
+    Script(usize),
+    /// A watch of a controller brings news.
+    Deliver {
+        controller: usize,
+        kind: Kind,
+    },
+    Reconcile {
+        controller: usize,
+    },
+    /// A request reaches the apiserver.
+    Arrive(Box<Request>),
+    /// An answer reaches the controller that asked.
+    Answer(Box<Answered>),
+    Restart {
+        controller: usize,
+    },
+    /// The kubelet looks at a Pod.
+    Sync {
+        name: Box<str>,
+        uid: Box<str>,
+    },
+    /// The kubelet writes a Pod's status.
+    Report {
+        name: Box<str>,
+        uid: Box<str>,
+    },
+    Schedule {
+        name: Box<str>,
+    },
+    Bind {
+        name: Box<str>,
+    },
+    /// The garbage collector and what protects claims look at everything.
+    Collect,
+    /// A node's Pods are marked as not Ready.
+    MarkLost {
+        node: usize,
+    },
+}
+
+/// What was broken, in words. The first one ends a run.
+pub type Violation = String;
+
+/// A fault put into the executor or the planner's input on purpose: a check that does not notice
+/// is worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    NoUidPrecondition,
+    NoVersionPrecondition,
+    DisruptBeforeStatus,
+    NoLedger,
+    StatusWithoutVersion,
+    NoReadYourWrites,
+    LabelInSecondPatch,
+    GateNeverClosed,
+    ForgetLedgerAtOnce,
+    IgnorePartition,
+    IgnorePause,
+    TerminatingPodsUnseen,
+}
+
+pub struct World {
+    pub now: i64,
+    queue: BTreeMap<(i64, u64), Event>,
+    sequence: u64,
+    pub random: Random,
+    pub swarm: Swarm,
+    pub script: Script,
+    pub store: Store,
+    pub cluster: Cluster,
+    pub controllers: Vec<Controller>,
+    pub oracle: Oracle,
+    pub faults: bool,
+    /// Creates of Pods are refused by a quota.
+    pub quota_used_up: bool,
+    pub mutant: Option<Mutant>,
+    pub trace: Trace,
+}
+
+/// What happened, as lines; a hash of all of them tells two runs apart.
+pub struct Trace {
+    pub keep: bool,
+    pub lines: Vec<String>,
+    pub hash: u64,
+}
+
+impl Trace {
+    pub fn new(keep: bool) -> Trace {
+        Trace { keep, lines: Vec::new(), hash: 0xcbf2_9ce4_8422_2325 }
+    }
+
+    pub fn line(&mut self, now: i64, what: Arguments<'_>) {
+        let line = format!("{:>9}.{:03} {what}", now / 1000, now % 1000);
+        for byte in line.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.keep {
+            self.lines.push(line);
+        }
+    }
+}
+
+macro_rules! note {
+    ($world:expr, $($what:tt)*) => { $world.trace.line($world.now, format_args!($($what)*)) };
+}
+pub(crate) use note;
+
+impl World {
+    pub fn new(script: Script, keep_trace: bool) -> World {
+        let swarm = script.swarm.clone();
+        let mut world = World {
+            now: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            random: Random::new(script.seed.wrapping_mul(31).wrapping_add(7)),
+            store: Store::default(),
+            cluster: Cluster::default(),
+            controllers: (0..swarm.controllers).map(Controller::new).collect(),
+            oracle: Oracle::default(),
+            faults: true,
+            quota_used_up: false,
+            mutant: None,
+            trace: Trace::new(keep_trace),
+            swarm,
+            script,
+        };
+        for index in 0..world.script.steps.len() {
+            world.at(world.script.steps[index].0, Event::Script(index));
+        }
+        world
+    }
+
+    pub fn at(&mut self, when: i64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((when.max(self.now), self.sequence), event);
+    }
+
+    pub fn after(&mut self, milliseconds: i64, event: Event) {
+        self.at(self.now + milliseconds, event);
+    }
+
+    /// Up to this time, or until a property is broken. False: nothing is left to happen.
+    pub fn run_until(&mut self, end: i64) -> Result<bool, Violation> {
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > end {
+                self.now = end;
+                self.store.now_ms = end;
+                return Ok(true);
+            }
+            let ((when, _), event) = entry.remove_entry();
+            self.now = when;
+            self.store.now_ms = when;
+            self.handle(event);
+            self.tell();
+            if let Some(violation) = self.oracle.violation.take() {
+                note!(self, "VIOLATION {violation}");
+                return Err(violation);
+            }
+        }
+        self.now = self.now.max(end);
+        self.store.now_ms = self.now;
+        Ok(false)
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Script(index) => {
+                let step = self.script.steps[index].1.clone();
+                self.perform(&step);
+            }
+            Event::Deliver { controller, kind } => self.deliver(controller, kind),
+            Event::Reconcile { controller } => self.reconcile(controller),
+            Event::Arrive(request) => self.arrive(*request),
+            Event::Answer(answered) => self.answered(*answered),
+            Event::Restart { controller } => self.restart(controller),
+            Event::Sync { name, uid } => self.sync(&name, &uid),
+            Event::Report { name, uid } => self.report(&name, &uid),
+            Event::Schedule { name } => self.schedule(&name),
+            Event::Bind { name } => self.bind(&name),
+            Event::Collect => self.collect(),
+            Event::MarkLost { node } => self.mark_lost(node),
+        }
+    }
+
+    /// Tells everyone what has changed in the store.
+    fn tell(&mut self) {
+        while !self.store.fresh.is_empty() {
+            for (kind, change) in std::mem::take(&mut self.store.fresh) {
+                self.oracle.changed(self.now, kind, &change, &self.cluster);
+                for controller in 0..self.controllers.len() {
+                    self.news(controller, kind);
+                }
+                self.cluster_sees(kind, &change);
+            }
+        }
+    }
+
+    fn cluster_sees(&mut self, kind: Kind, change: &Change) {
+        let name = change.name.clone();
+        match (kind, &change.object) {
+            (Kind::Pod, Some(object)) => {
+                let uid = object.uid.clone();
+                if object.pod().is_some_and(|pod| pod.node.is_none()) {
+                    let delay = self.random.range(5, 400);
+                    self.after(delay, Event::Schedule { name });
+                } else {
+                    let delay = self.random.range(5, self.swarm.kubelet_lag_ms);
+                    self.after(delay, Event::Sync { name, uid });
+                }
+            }
+            (Kind::Claim, Some(object)) => {
+                if object.is_terminating() {
+                    self.collect_soon();
+                } else if object.claim().is_some_and(|claim| claim.capacity_bytes.is_none()) {
+                    let delay = self.random.range(20, 1500);
+                    self.after(delay, Event::Bind { name });
+                }
+            }
+            (Kind::Pod, None) => {
+                if let Some(before) = &change.before {
+                    self.cluster.pods.remove(&before.uid);
+                }
+                self.collect_soon();
+            }
+            (_, None) => self.collect_soon(),
+            (Kind::Set | Kind::Revision, Some(_)) => {}
+        }
+    }
+}

@@ -84,6 +84,9 @@ impl World {
         let snapshot = run.snapshot.clone();
         let rounds = run.rounds;
         if made.questions.is_empty() {
+            if self.forget_refusals(controller, &made) {
+                return self.make_plan(controller);
+            }
             let violation = super::plan_oracle::check(&snapshot, &made).err();
             if let Some(violation) = violation {
                 self.oracle.fail(format!("c{controller} {violation}"));
@@ -113,6 +116,28 @@ impl World {
             })
             .collect();
         self.issue(controller, chains);
+    }
+
+    /// What was refused and is not wanted any more is not spoken of any more. True: there was some.
+    fn forget_refusals(&mut self, controller: usize, made: &Plan) -> bool {
+        let one = &mut self.controllers[controller];
+        let Some(run) = &mut one.run else { return false };
+        let wanted = |object: &str| {
+            let actions = made.actions.iter().flatten().chain(&made.disruptions);
+            actions.into_iter().any(|action| match action {
+                Action::CreatePod { claims, .. } => {
+                    object == format!("{:?} {}", Kind::Pod, action_name(action))
+                        || claims.iter().any(|claim| {
+                            object == format!("{:?} {}", Kind::Claim, facts::text(claim, "/metadata/name"))
+                        })
+                }
+                _ => object.ends_with(&format!(" {}", action_name(action))),
+            })
+        };
+        let before = one.refusals.len();
+        one.refusals.retain(|object, _| wanted(object));
+        run.snapshot.answers.refusals = one.refusals.values().cloned().collect();
+        one.refusals.len() < before
     }
 
     /// All chains of a stage have ended.
@@ -403,6 +428,10 @@ fn in_two(request: Request) -> VecDeque<Request> {
     }
     drop(second.body["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion")));
     VecDeque::from([first, second])
+}
+
+fn action_name(action: &Action) -> String {
+    action.object().rsplit(' ').next().unwrap_or_default().to_owned()
 }
 
 fn summary(plan: &Plan) -> String {

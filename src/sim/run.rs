@@ -76,6 +76,7 @@ impl World {
         while self.now < begin + PATIENCE_MS {
             let until = self.now + 5000;
             self.run_until(until)?;
+            self.remove_foreign_pods();
             match self.reached() {
                 Ok(()) => return self.stays(),
                 Err(missing) => why = missing,
@@ -201,7 +202,8 @@ impl World {
         }
         for volume in &spec.claim_templates {
             let claim = format!("{}-{name}", volume.name);
-            if self.store.get(Kind::Claim, &claim).is_none_or(|claim| claim.is_terminating()) {
+            // One that a user deleted stays until its Pod goes.
+            if self.store.get(Kind::Claim, &claim).is_none() {
                 return Err(format!("claim {claim} is missing"));
             }
         }

@@ -116,11 +116,15 @@ impl World {
         drop(self.store.create(Kind::Pod, pod));
     }
 
+    /// Pods of others, and Pods that nobody owns and no selector finds.
     pub fn remove_foreign_pods(&mut self) {
         let foreign: Vec<String> = self
             .store
             .all(Kind::Pod)
-            .filter(|(_, pod)| facts::controller(&pod.value).is_some_and(|owner| &*owner.kind == "Other"))
+            .filter(|(_, pod)| match facts::controller(&pod.value) {
+                Some(owner) => &*owner.kind == "Other",
+                None => &*facts::text(&pod.value, "/metadata/labels/app") != SET,
+            })
             .map(|(name, _)| name.to_owned())
             .collect();
         for name in foreign {

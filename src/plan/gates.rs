@@ -9,7 +9,7 @@ use super::draft::{Context, Draft, target, turn_gate};
 use super::view::Slot;
 use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::{Progress, Waiting, progress, state::InPlaceState};
-use crate::model::{Gate, PodFacts};
+use crate::model::{Gate, Ordinal, PodFacts};
 
 /// How often to look at an update that shows no event, such as a container that restarted by itself just
 /// before the patch.
@@ -24,18 +24,25 @@ pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
         }
         match progress(pod, context.view.now) {
             Progress::Waiting(waiting) => wait_for_effect(context, draft, slot, pod, &waiting),
-            Progress::Done => open(context, draft, slot, pod),
+            Progress::Done => open(context, draft, slot.ordinal, pod),
+        }
+    }
+    // A condemned Pod may have to wait long for its turn, and others for it to be available.
+    for (ordinal, pod) in &context.view.condemned {
+        let stays = !pod.is_terminating() && !pod.is_terminal() && !draft.is_touched(&pod.name);
+        if stays && progress(pod, context.view.now) == Progress::Done {
+            open(context, draft, *ordinal, pod);
         }
     }
 }
 
-fn open(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts) {
+fn open(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFacts) {
     let reason = match &pod.gate {
         Gate::Unset if pod.containers_ready => "its containers are ready",
         Gate::Closed { .. } => "its containers are the ones that its revision asks for",
         _ => return,
     };
-    draft.act(&pod.name, turn_gate(pod, slot.ordinal, GateWhy::Open, context.view.now, reason.to_owned()));
+    draft.act(&pod.name, turn_gate(pod, ordinal, GateWhy::Open, context.view.now, reason.to_owned()));
 }
 
 /// A patched Pod whose containers are not the new ones yet.

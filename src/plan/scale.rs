@@ -7,6 +7,7 @@ use super::build;
 use super::claims;
 use super::draft::{Context, Draft, target};
 use super::revisions::Revision;
+use super::rollout::cannot_run;
 use super::view::{Holder, Slot};
 use crate::api::names;
 use crate::model::{Ordinal, PodFacts};
@@ -135,8 +136,8 @@ fn name_problem(namespace: &str, pod_name: &str) -> Option<String> {
     })
 }
 
-/// From the highest down, one at a time, while all others are available; a broken Pod may go when
-/// it is the lowest broken one.
+/// From the highest down, one at a time, while all slots are available. One that is not available
+/// itself goes when no lower Pod is in that state too, or when waiting would not make it available.
 fn delete_in_order(context: Context<'_>, draft: &mut Draft) {
     let view = context.view;
     let Some((ordinal, pod)) = view.condemned.last() else { return };
@@ -145,13 +146,14 @@ fn delete_in_order(context: Context<'_>, draft: &mut Draft) {
         return;
     }
     let broken_slot = view.slots.iter().find(|slot| !view.slot_is_available(slot));
-    let broken_condemned = view.condemned.iter().find(|(_, pod)| !view.is_available(pod)).map(|(ordinal, _)| *ordinal);
     if let Some(slot) = broken_slot {
         draft.wait("WaitingForPods", format!("Pod {} is not available; Pod {} stays until it is", slot.name, pod.name));
         return;
     }
-    if broken_condemned.is_some_and(|broken| broken != *ordinal) {
-        draft.wait("WaitingForPods", format!("a lower Pod than {} is not available", pod.name));
+    let lowest_broken = view.condemned.iter().find(|(_, pod)| !view.is_available(pod)).map(|(ordinal, _)| *ordinal);
+    let waits_for_lower = !view.is_available(pod) && lowest_broken != Some(*ordinal);
+    if waits_for_lower && !cannot_run(pod, view.now) {
+        draft.wait("WaitingForPods", format!("Pod {} and a lower one are not available", pod.name));
         return;
     }
     remove(context, draft, *ordinal, pod);

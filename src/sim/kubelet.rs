@@ -219,7 +219,13 @@ impl World {
         };
         let Some(pod) = object.pod() else { return };
         let Some(node) = pod.node.as_deref().map(node_index) else { return };
-        if self.cluster.lost_nodes.contains(&node) || pod.is_terminal() {
+        if self.cluster.lost_nodes.contains(&node) {
+            return;
+        }
+        if pod.is_terminal() {
+            if pod.is_terminating() {
+                self.finish_deletion(name);
+            }
             return;
         }
         let now = self.now;
@@ -235,7 +241,7 @@ impl World {
             timer_ms: 0,
         });
         run.seen = Arc::clone(&object);
-        if run.failed {
+        if run.failed && !pod.is_terminating() {
             self.after(1, Event::Report { name: name.into(), uid: uid.into() });
             return;
         }

@@ -204,7 +204,7 @@ impl Oracle {
             _ => {}
         }
         self.judge_revision_change(action, pod, window, store)?;
-        self.judge_reason(action, pod, window, store)?;
+        self.judge_reason(action, pod, window)?;
         self.judge_budget(request, action, pod, window, store)
     }
 
@@ -240,33 +240,12 @@ impl Oracle {
         Err(format!("S8/S9: {} leaves its revision by {:?} under no spec that allows it", pod.name, short(action)))
     }
 
-    fn judge_reason(
-        &mut self,
-        action: &Action,
-        pod: &PodFacts,
-        window: &[SetState],
-        store: &Store,
-    ) -> Result<(), String> {
+    fn judge_reason(&self, action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
         let Action::DeletePod { ordinal, why, .. } = action else { return Ok(()) };
         match why {
             DeleteWhy::ScaleDown | DeleteWhy::Reserved => {
                 if window.iter().all(|state| state.spec.slots.contains(*ordinal)) {
                     return Err(format!("{} is deleted by {why:?} and is wanted", pod.name));
-                }
-                let owned = |claim: &Arc<Object>| {
-                    claim
-                        .claim()
-                        .is_some_and(|claim| claim.owners.iter().any(|owner| owner.uid == pod.uid) || claim.terminating)
-                };
-                let claims = store
-                    .all(Kind::Claim)
-                    .filter(|(name, _)| name.ends_with(&format!("-{}", pod.name)))
-                    .all(|(_, claim)| owned(claim));
-                if window.iter().all(|state| state.spec.delete_claims_when_scaled) {
-                    self.saw("a condemned Pod's claims went with it");
-                    if !claims {
-                        return Err(format!("S12: {} is deleted before its claims are handed to it", pod.name));
-                    }
                 }
                 Ok(())
             }

@@ -12,6 +12,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     fresh_budget(snapshot, &spec, plan)?;
     ordered_creation(snapshot, &spec, plan)?;
     one_action_a_pod(plan)?;
+    claims_go_first(snapshot, &spec, plan)?;
     completion(snapshot, &spec, plan)
 }
 
@@ -92,6 +93,26 @@ fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Resul
         }
     }
     if deleted > 1 { Err("S7: more than one Pod is scaled down at once".to_owned()) } else { Ok(()) }
+}
+
+/// S12: a condemned Pod's claims are handed to it before it is deleted, or they would stay for ever.
+fn claims_go_first(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    if !spec.delete_claims_when_scaled {
+        return Ok(());
+    }
+    for action in plan.actions.iter().flatten() {
+        let Action::DeletePod { target, why: DeleteWhy::ScaleDown | DeleteWhy::Reserved, .. } = action else {
+            continue;
+        };
+        for template in &spec.claim_templates {
+            let name = format!("{}-{}", template.name, target.name);
+            let Some(claim) = snapshot.claims.get(name.as_str()) else { continue };
+            if !claim.terminating && !claim.owners.iter().any(|owner| owner.uid == target.uid) {
+                return Err(format!("S12: {} is deleted before claim {name} is handed to it", target.name));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn one_action_a_pod(plan: &Plan) -> Result<(), String> {

@@ -216,6 +216,10 @@ impl World {
 
     fn cluster_sees(&mut self, kind: Kind, change: &Change) {
         let name = change.name.clone();
+        if change.before.is_none() {
+            // Its owner may be gone already.
+            self.collect_soon();
+        }
         match (kind, &change.object) {
             (Kind::Pod, Some(object)) => {
                 let uid = object.uid.clone();

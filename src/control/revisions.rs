@@ -140,6 +140,10 @@ impl Reconciler {
         let at = At::one(Kind::Set, &set.namespace, &set.name);
         let live: SetObject = self.apiserver.read(Verb::Get, at).await?;
         if let CachedSet::Sound(live) = live.whole() {
+            // A spec that the plan has not seen may go back to this revision.
+            if live.uid != set.uid || live.generation != set.generation {
+                return Ok(true);
+            }
             let status = &live.status;
             if [&status.current_revision, &status.update_revision].into_iter().flatten().any(|named| named == name) {
                 return Ok(true);

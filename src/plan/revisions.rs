@@ -307,9 +307,13 @@ fn current(snapshot: &Snapshot, known: &[Arc<Revision>], update: &Arc<Revision>)
         .map_or_else(|| Arc::clone(update), |(index, _)| Arc::clone(&known[index]))
 }
 
-/// Revisions beyond the limit that neither the status nor a Pod names.
+/// Revisions beyond the limit that neither the status nor a Pod names. None while the update
+/// revision is not the newest one: what is newer may be of a spec that was not seen here yet.
 pub fn trim(snapshot: &Snapshot, spec: &ValidSpec, revisions: &Revisions) -> Vec<RevisionAction> {
     let Some(limit) = spec.revision_history_limit else { return Vec::new() };
+    if !revisions.actions.is_empty() || revisions.known.iter().any(|one| one.number > revisions.update.number) {
+        return Vec::new();
+    }
     let status = &snapshot.set.status;
     let named = |facts: &RevisionFacts| {
         let in_status = [&status.current_revision, &status.update_revision];

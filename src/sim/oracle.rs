@@ -24,6 +24,8 @@ pub struct Oracle {
     outstanding: BTreeMap<Ordinal, Outstanding>,
     /// What the request under way takes down, should it be done.
     taking_down: Option<Outstanding>,
+    /// Every template that a revision ever had, by its hash and its full name.
+    templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
     pub last_write_ms: i64,
     /// How often something was seen: a check that never has a case checks nothing.
@@ -67,6 +69,13 @@ impl Oracle {
         match (kind, &change.object) {
             (Kind::Set, Some(object)) => self.set_changed(object),
             (Kind::Set, None) => self.outstanding.clear(),
+            (Kind::Revision, Some(object)) => {
+                if let Some(revision) = object.revision() {
+                    let template = canonical::without_nulls(&revision.template());
+                    self.templates.insert(revision.hash.clone(), template.clone());
+                    self.templates.insert(revision.name.clone(), template);
+                }
+            }
             (Kind::Pod, _) => {
                 for object in [&change.before, &change.object].into_iter().flatten() {
                     self.forget_if_over(now, object, cluster);
@@ -188,7 +197,7 @@ impl Oracle {
                 return Ok(());
             }
             let hash = facts::pod(pod).revision_label().to_owned();
-            return judge_create(*ordinal, &hash, window, store);
+            return judge_create(*ordinal, &hash, window, &self.templates);
         }
         let Some(pod) = target.and_then(|target| target.pod()) else { return Ok(()) };
         let owner = pod.controller.as_ref().map(|owner| &owner.uid);
@@ -203,25 +212,20 @@ impl Oracle {
             }
             _ => {}
         }
-        self.judge_revision_change(action, pod, window, store)?;
+        self.judge_revision_change(action, pod, window)?;
         self.judge_reason(action, pod, window)?;
         self.judge_budget(request, action, pod, window, store)
     }
 
     /// Partition, pause and OnDelete: no Pod leaves its revision that may not.
-    fn judge_revision_change(
-        &self,
-        action: &Action,
-        pod: &PodFacts,
-        window: &[SetState],
-        store: &Store,
-    ) -> Result<(), String> {
+    fn judge_revision_change(&self, action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
+        let templates = &self.templates;
         let (ordinal, to) = match action {
             Action::DeletePod { ordinal, why: DeleteWhy::Update, .. } => (*ordinal, None),
             Action::PatchPod { ordinal, why: PatchWhy::InPlace, revision, .. } => (*ordinal, Some(revision)),
             Action::PatchPod { ordinal, why: PatchWhy::Metadata, revision, .. }
-                if template_of(store, revision) != template_of(store, pod.revision_label())
-                    && template_of(store, pod.revision_label()).is_some() =>
+                if templates.get(revision) != templates.get(pod.revision_label())
+                    && templates.get(pod.revision_label()).is_some() =>
             {
                 (*ordinal, Some(revision))
             }
@@ -231,7 +235,7 @@ impl Oracle {
             let rolling = &state.spec.rolling;
             let moves = !rolling.paused && !state.spec.on_delete;
             let index = state.spec.slots.index_of(ordinal);
-            let wanted = to.is_none_or(|revision| means(store, revision, state));
+            let wanted = to.is_none_or(|revision| means(templates, revision, state));
             moves && wanted && index.is_some_and(|index| index >= rolling.partition)
         });
         if legal {
@@ -359,22 +363,19 @@ fn short(action: &Action) -> String {
     text
 }
 
-fn template_of(store: &Store, label: &str) -> Option<Value> {
-    store
-        .all(Kind::Revision)
-        .filter_map(|(_, object)| object.revision())
-        .find(|revision| &*revision.hash == label || &*revision.name == label)
-        .map(|revision| canonical::without_nulls(&revision.template()))
-}
-
 /// Whether this revision is what the spec of that moment asks for.
-fn means(store: &Store, hash: &str, state: &SetState) -> bool {
-    template_of(store, hash).is_some_and(|template| {
-        canonical::text(&template) == *state.text || differences(&template, &state.spec.template).is_empty()
+fn means(templates: &BTreeMap<Box<str>, Value>, hash: &str, state: &SetState) -> bool {
+    templates.get(hash).is_some_and(|template| {
+        canonical::text(template) == *state.text || differences(template, &state.spec.template).is_empty()
     })
 }
 
-fn judge_create(ordinal: Ordinal, hash: &str, window: &[SetState], store: &Store) -> Result<(), String> {
+fn judge_create(
+    ordinal: Ordinal,
+    hash: &str,
+    window: &[SetState],
+    templates: &BTreeMap<Box<str>, Value>,
+) -> Result<(), String> {
     if !window.iter().any(|state| state.spec.slots.contains(ordinal)) {
         return Err(format!("S1: a Pod is made for ordinal {ordinal}, which no spec asks for"));
     }
@@ -383,7 +384,7 @@ fn judge_create(ordinal: Ordinal, hash: &str, window: &[SetState], store: &Store
         let Some(index) = state.spec.slots.index_of(ordinal) else { return false };
         let Some(current) = &state.current else { return true };
         let is_current = current.ends_with(hash);
-        let is_update = means(store, hash, state);
+        let is_update = means(templates, hash, state);
         if state.spec.on_delete {
             return is_update;
         }

@@ -124,7 +124,9 @@ impl World {
                     let names = [&set.status.current_revision, &set.status.update_revision];
                     names.iter().any(|name| name.as_deref().is_some_and(|name| name.ends_with(&**hash)))
                 });
-                if named || self.store.all(Kind::Pod).any(|(_, pod)| label(pod)) {
+                let seen = self.controllers[request.controller].run.as_ref().map(|run| run.snapshot.set.generation);
+                let same = object.as_ref().and_then(|set| set.set()).map(|set| set.generation) == seen;
+                if named || !same || self.store.all(Kind::Pod).any(|(_, pod)| label(pod)) {
                     return Outcome::Refused(409, "the revision is in use".to_owned());
                 }
             }

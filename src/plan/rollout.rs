@@ -324,12 +324,7 @@ fn in_place(
             return draft.disrupt(context, slot, pod, action);
         }
         Gate::Closed { .. } => {
-            let grace = match context.spec.rolling.grace_period_seconds {
-                0 => SignedDuration::ZERO,
-                // The condition's time was cut to whole seconds when it was written.
-                seconds => SignedDuration::from_secs(seconds.saturating_add(1)),
-            };
-            let due = closed_since.and_then(|since| since.saturating_add(grace).ok()).unwrap_or(now);
+            let due = patch_due(context, pod, closed_since.unwrap_or(now));
             if now < due {
                 draft.wake(due);
                 draft.leave(&pod.name);
@@ -352,6 +347,20 @@ fn in_place(
         Gate::Open | Gate::Absent | Gate::Unset => {}
     }
     draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch, PatchWhy::InPlace))
+}
+
+/// When a Pod whose gate was closed may be patched: after the grace period, and when the kubelet has said that it is
+/// not Ready. That is the sign that traffic stays away, and the patch does not run into the kubelet's own write.
+fn patch_due(context: Context<'_>, pod: &PodFacts, closed_since: Timestamp) -> Timestamp {
+    // A kubelet that says nothing for this long is taken for dead.
+    const KUBELET_SECONDS: i64 = 10;
+    let grace_seconds = match context.spec.rolling.grace_period_seconds {
+        0 => 0,
+        // The condition's time was cut to whole seconds when it was written.
+        seconds => seconds.saturating_add(1),
+    };
+    let wait_seconds = if pod.is_ready() { grace_seconds.max(KUBELET_SECONDS) } else { grace_seconds };
+    closed_since.saturating_add(SignedDuration::from_secs(wait_seconds)).unwrap_or(closed_since)
 }
 
 fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, patch: &InPlacePatch, why: PatchWhy) -> Action {

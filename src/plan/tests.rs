@@ -285,6 +285,27 @@ fn a_pod_out_of_service_is_patched_after_its_grace_period_only() {
 }
 
 #[test]
+fn a_pod_out_of_service_is_patched_when_the_kubelet_says_that_it_is_not_ready() {
+    let mut world = World::rolling(2, json!({}));
+    world.status.disrupted = vec![Disruption {
+        ordinal: 1,
+        uid: "uid-1".into(),
+        resource_version: "99".into(),
+        revision: hash_of("app:v2"),
+    }];
+    let closed = |mut pod: PodFacts, seconds| {
+        pod.gate = Gate::Closed { since: Some(at(seconds)), reason: names::REASON_CONTAINER_REBUILDING.into() };
+        pod
+    };
+    world.pods[1] = closed(pod(1, "app:v1"), 1);
+    assert_eq!(deeds(&world.plan()), [""; 0]);
+    world.pods[1] = closed(lost(pod(1, "app:v1")), 0);
+    assert_eq!(deeds(&world.plan()), ["patch web-1"]);
+    world.pods[1] = closed(pod(1, "app:v1"), 10);
+    assert_eq!(deeds(&world.plan()), ["patch web-1"], "a kubelet that says nothing is not waited for");
+}
+
+#[test]
 fn a_pod_in_its_grace_period_goes_back_to_service_when_paused_or_turned_round() {
     let closed = |world: &mut World| {
         world.pods[1] = lost(pod(1, "app:v1"));

@@ -49,8 +49,11 @@ mod tests {
         assert!(!gate.is_open());
         gate.open_for(Instant::now(), Duration::from_secs(60));
         assert!(gate.is_open());
-        let earlier = Instant::now().checked_sub(Duration::from_secs(61)).unwrap_or_else(Instant::now);
-        gate.open_for(earlier, Duration::ZERO);
+        gate.open_for(Instant::now(), Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(!gate.is_open());
+        gate.open_for(Instant::now(), Duration::from_secs(60));
+        gate.close();
         assert!(!gate.is_open());
         assert!(WriteGate::always_open().is_open());
     }

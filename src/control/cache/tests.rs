@@ -190,6 +190,7 @@ fn revisions_are_ours_or_orphans_that_match() {
     let names = |name: &str| view(&store, name).revisions.iter().map(|held| held.hash.to_string()).collect::<Vec<_>>();
     assert_eq!(names("web"), ["abc", "def"]);
     assert!(names("db").is_empty());
+    assert_eq!(store.revisions.len(), 2, "those of other kinds are not kept");
 }
 
 #[test]

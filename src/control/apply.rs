@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::actions::Done;
 use super::client::{At, Kind, Verb};
@@ -19,6 +20,26 @@ use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
 
 /// Calls of one set at the same time.
 const CALLS_MAX: usize = 16;
+
+/// Creates of one look. Each holds a whole Pod, and many sets may have one under way; the events
+/// of those that were made bring the next look.
+const CREATES_MAX: usize = 250;
+
+/// Drops the creates that are too many for one look.
+pub fn bound_creates(plan: &mut Plan) {
+    let mut left = CREATES_MAX;
+    for group in &mut plan.actions {
+        group.retain(|action| {
+            if !matches!(action, Action::CreatePod { .. }) {
+                return true;
+            }
+            let kept = left > 0;
+            left = left.saturating_sub(1);
+            kept
+        });
+        group.shrink_to_fit();
+    }
+}
 
 /// What the calls of one look came to.
 #[derive(Debug, Default)]
@@ -145,11 +166,17 @@ impl Reconciler {
     }
 
     async fn act_on_all<'a>(&self, set: &SetFacts, actions: &[&'a Action]) -> Vec<Done<'a>> {
-        let mut calls = Vec::with_capacity(actions.len());
-        for action in actions {
-            calls.push(self.act(set, action));
+        let mut waiting = actions.iter();
+        let mut running = FuturesUnordered::new();
+        let mut all = Vec::with_capacity(actions.len());
+        loop {
+            // Begun one by one: a call that waits takes kilobytes.
+            running.extend(waiting.by_ref().take(CALLS_MAX - running.len()).map(|action| self.act(set, action)));
+            match running.next().await {
+                Some(done) => all.push(done),
+                None => return all,
+            }
         }
-        stream::iter(calls).buffer_unordered(CALLS_MAX).collect().await
     }
 
     /// Taking an orphan needs a live look: the set may be gone, or be another of the same name.
@@ -270,6 +297,22 @@ mod tests {
         };
         outcome.note(&error, waits);
         outcome
+    }
+
+    #[test]
+    fn one_look_makes_a_bounded_number_of_pods() {
+        let create = |ordinal| Action::CreatePod {
+            ordinal,
+            name: format!("web-{ordinal}").into(),
+            claims: Vec::new(),
+            pod: Box::default(),
+            reason: String::new(),
+        };
+        let claim = Action::CreateClaim { name: "c".into(), claim: Box::default(), reason: String::new() };
+        let mut plan = Plan { actions: vec![(0..400).map(create).chain([claim]).collect()], ..Plan::default() };
+        bound_creates(&mut plan);
+        assert_eq!(plan.actions[0].len(), CREATES_MAX + 1);
+        assert!(plan.actions[0].contains(&create(0)) && !plan.actions[0].contains(&create(399)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::actions::Owed;
 use super::answers::TemplateCache;
-use super::apply::Outcome;
+use super::apply::{self, Outcome};
 use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
 use super::cache::revision::RevisionObject;
@@ -113,7 +113,10 @@ impl Reconciler {
             None => false,
         });
         match self.plan_with_answers(&mut snapshot, memory).await {
-            Ok(plan) => self.carry_out(&snapshot, &plan, memory).await,
+            Ok(mut plan) => {
+                apply::bound_creates(&mut plan);
+                self.carry_out(&snapshot, &plan, memory).await
+            }
             Err(error) => {
                 tracing::debug!(set = %key, "a question was not answered: {error}");
                 let mut outcome = Outcome::default();

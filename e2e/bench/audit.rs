@@ -9,12 +9,29 @@ use crate::harness::audit::Request;
 use crate::harness::{Context, Result};
 
 const CONFLICT: u16 = 409;
-/// Nothing more is expected of a user that has not written for this long.
+/// Nothing more is expected of somebody who has not written for this long.
 const QUIET: Duration = Duration::from_millis(1500);
 const QUIET_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
-/// The writes of one user.
+/// Whose requests: a user, and where several programs share one, the program's own name.
+#[derive(Clone, Copy)]
+pub struct Author {
+    pub user: &'static str,
+    pub agent: Option<&'static str>,
+}
+
+impl Author {
+    pub const fn user(user: &'static str) -> Self {
+        Self { user, agent: None }
+    }
+
+    fn wrote(&self, request: &Request) -> bool {
+        request.is_write() && self.agent.is_none_or(|agent| request.user_agent == agent)
+    }
+}
+
+/// The writes of one author.
 #[derive(Clone, Debug, Default)]
 pub struct Writes {
     /// Without events, leases and dry runs.
@@ -64,39 +81,39 @@ impl Tail {
         Ok(Self { log: log.to_owned(), offset: std::fs::metadata(log)?.len() })
     }
 
-    /// The requests of a user that change something, so far.
-    pub fn requests(&self, user: &str) -> Result<Vec<Request>> {
+    /// The requests of an author that change something, so far.
+    pub fn requests(&self, author: Author) -> Result<Vec<Request>> {
         let mut file = std::fs::File::open(&self.log).context(self.log.display())?;
         file.seek(SeekFrom::Start(self.offset))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
-        let needle = format!("\"username\":\"{user}\"");
+        let needle = format!("\"username\":\"{}\"", author.user);
         let lines = text.lines().filter(|line| line.contains(&needle));
         // The last line may be half written.
         let requests = lines.filter_map(|line| serde_json::from_str::<Request>(line).ok());
-        Ok(requests.filter(Request::is_write).collect())
+        Ok(requests.filter(|request| author.wrote(request)).collect())
     }
 
-    pub fn writes(&self, user: &str) -> Result<Writes> {
+    fn writes(&self, author: Author) -> Result<Writes> {
         let mut writes = Writes::default();
-        for request in self.requests(user)? {
+        for request in self.requests(author)? {
             writes.add(&request);
         }
         Ok(writes)
     }
 
-    /// The user's writes, once it has stopped writing.
-    pub async fn settled(&self, user: &str) -> Result<Writes> {
+    /// The author's writes, once it has stopped writing.
+    pub async fn settled(&self, author: Author) -> Result<Writes> {
         let started = Instant::now();
-        let (mut writes, mut changed, mut length) = (self.writes(user)?, Instant::now(), self.length()?);
+        let (mut writes, mut changed, mut length) = (self.writes(author)?, Instant::now(), self.length()?);
         while changed.elapsed() < QUIET && started.elapsed() < QUIET_LIMIT {
             tokio::time::sleep(POLL).await;
             if self.length()? == length {
                 continue;
             }
             length = self.length()?;
-            let now = self.writes(user)?;
+            let now = self.writes(author)?;
             if now.count + now.events != writes.count + writes.events {
                 changed = Instant::now();
             }

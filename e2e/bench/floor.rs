@@ -5,21 +5,37 @@
 //! Scale: a DELETE of each Pod.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use asts::api::names::READINESS_GATE;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use crate::audit::Author;
 use crate::contender::{AT_ONCE, set_name, template};
 use crate::harness::{Context, Result, image};
 use crate::live::{Change, PodView};
 use crate::settings::Shape;
+
+/// The fake kubelets are the administrator too.
+pub const AUTHOR: Author = Author { user: "asts-admin", agent: Some(AGENT) };
+const AGENT: &str = "asts-bench";
+
+/// The administrator under the bare client's name.
+pub async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(AGENT)));
+    config.default_retry = false;
+    Ok(kube::Client::try_from(config)?)
+}
 
 pub struct Floor {
     pods: Api<Pod>,

@@ -31,6 +31,8 @@ pub struct Bench {
     pub info: Info,
     /// The administrator.
     pub admin: kube::Client,
+    /// The administrator again, under a name of its own in the audit log.
+    pub bare: kube::Client,
     /// The kubeconfig of the manager's ServiceAccount.
     pub identity: PathBuf,
     started: Instant,
@@ -90,7 +92,8 @@ async fn run() -> Result {
     install::install(&info)?;
     let admin = install::client(&info.kubeconfig).await?;
     let identity = install::identity(&info, &admin, install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT).await?;
-    let bench = Bench { info, admin, identity, started };
+    let bare = floor::client(&info.kubeconfig).await?;
+    let bench = Bench { info, admin, bare, identity, started };
 
     let mut table = measure::Table::default();
     for round in 0..settings.rounds {

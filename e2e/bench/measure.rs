@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::Bench;
-use crate::audit::{Tail, Writes};
+use crate::audit::{Author, Tail, Writes};
 use crate::contender::{Sets, make_namespace, remove_namespace};
-use crate::floor::Floor;
+use crate::floor::{self, Floor};
 use crate::harness::install::MANAGER_USER;
 use crate::harness::manager::Manager;
 use crate::harness::{Context, Result, image};
@@ -14,8 +14,8 @@ use crate::live::{Live, Pods};
 use crate::process;
 use crate::settings::{Contender, Shape};
 
-const NATIVE_USER: &str = "system:serviceaccount:kube-system:statefulset-controller";
-const ADMIN_USER: &str = "asts-admin";
+const NATIVE: Author = Author::user("system:serviceaccount:kube-system:statefulset-controller");
+const MANAGER: Author = Author::user(MANAGER_USER);
 const NATIVE_ROLE: &str = "kube-controller-manager";
 /// Said by the manager when it begins to work.
 pub const WORKING: &str = "the caches are complete, working";
@@ -107,7 +107,7 @@ struct Worker {
     live: Live,
     manager: Option<Manager>,
     pid: Option<u32>,
-    user: &'static str,
+    author: Author,
 }
 
 async fn in_namespace(bench: &Bench, shape: Shape, contender: Contender, namespace: &str, table: &mut Table) -> Result {
@@ -152,19 +152,19 @@ impl Worker {
             Contender::InPlace | Contender::ReCreate => Some(start_manager(bench)?),
             Contender::Native | Contender::Floor => None,
         };
-        let (user, pid) = match contender {
-            Contender::Native => (NATIVE_USER, Some(process::of_role(&bench.info.dir, NATIVE_ROLE)?)),
-            Contender::Floor => (ADMIN_USER, None),
-            Contender::InPlace | Contender::ReCreate => (MANAGER_USER, manager.as_ref().map(Manager::pid)),
+        let (author, pid) = match contender {
+            Contender::Native => (NATIVE, Some(process::of_role(&bench.info.dir, NATIVE_ROLE)?)),
+            Contender::Floor => (floor::AUTHOR, None),
+            Contender::InPlace | Contender::ReCreate => (MANAGER, manager.as_ref().map(Manager::pid)),
         };
         Ok(Self {
             contender,
             sets: Sets::new(bench.admin.clone(), namespace, contender, shape),
-            floor: Floor::new(bench.admin.clone(), namespace, shape, changes),
+            floor: Floor::new(bench.bare.clone(), namespace, shape, changes),
             live,
             manager,
             pid,
-            user,
+            author,
         })
     }
 
@@ -182,7 +182,7 @@ impl Worker {
         let what = format!("{} of {}", phase.title(), shape.title());
         self.live.until(&what, PHASE_LIMIT, |pods| is_done(phase, pods, shape.pods())).await?;
         let seconds = started.elapsed().as_secs_f64();
-        let writes = tail.settled(self.user).await?;
+        let writes = tail.settled(self.author).await?;
         let process = match self.pid {
             Some(pid) => {
                 Some(Use { cpu_seconds: process::cpu_seconds(pid)? - cpu_before, peak_mib: process::peak_mib(pid)? })

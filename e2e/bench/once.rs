@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::Bench;
-use crate::audit::Tail;
+use crate::audit::{Author, Tail};
 use crate::contender::{Sets, make_namespace, remove_namespace};
 use crate::harness::install::MANAGER_USER;
 use crate::harness::manager::{Manager, program};
@@ -78,7 +78,7 @@ async fn one_start(bench: &Bench, namespace: &str) -> Result<f64> {
     let (started_at, started) = (Timestamp::now(), Instant::now());
     let mut manager = Manager::start(&bench.identity, bench.info.dir.join("manager.log"), &[])?;
     let first = loop {
-        let requests = tail.requests(MANAGER_USER)?;
+        let requests = tail.requests(Author::user(MANAGER_USER))?;
         let is_action = |uri: &str, resource: &str| !uri.contains("dryRun=") && resource != "leases";
         if let Some(request) = requests.iter().find(|request| is_action(&request.request_uri, &request.resource())) {
             break request.request_received_timestamp.parse::<Timestamp>()?;

@@ -60,6 +60,16 @@ pub fn all(table: &Table, once: &Once) -> Vec<Target> {
     targets
 }
 
+/// What the bare client needs is told too: below it nobody can go.
+fn against_native(ours: Option<&Measure>, floor: Option<&Measure>, native: Option<&Measure>) -> Target {
+    let what = "the same: at most a third of native's time";
+    let mut target = target(what, ratio(ours, native), "of native's time", |share| share <= NATIVE_TIME_SHARE);
+    if let Some(share) = ratio(floor, native) {
+        target.measured.push_str(&format!(" (the bare client: {share:.2})"));
+    }
+    target
+}
+
 fn against_floor(table: &Table, shape: Shape) -> Target {
     let ours = table.median(shape, Phase::Create, Contender::InPlace);
     let floor = table.median(shape, Phase::Create, Contender::Floor);

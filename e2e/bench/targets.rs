@@ -38,9 +38,7 @@ pub fn all(table: &Table, once: &Once) -> Vec<Target> {
             "%",
             |percent| percent < CONFLICTS_PERCENT,
         ),
-        target("the same: at most a third of native's time", ratio(update, native), "of native's time", |share| {
-            share <= NATIVE_TIME_SHARE
-        }),
+        against_native(update, table.median(three_hundred, Phase::Update, Contender::Floor), native),
     ];
     targets.extend(SHAPES.map(|shape| against_floor(table, shape)));
     targets.push(target("memory with 1,000 Pods: below 25 MiB at any moment", peak(table, thousand), "MiB", |mib| {

@@ -25,7 +25,7 @@ fn canary(partition: Value, spec: Value) -> Value {
     set("web", with(rolling_update(json!({"partition": partition})), spec))
 }
 
-/// Waits for so many updated Pods, and checks the image of every one.
+/// Waits for so many updated Pods, checks the image of every one, and that it stays so.
 async fn updated(space: &Space, ordinals: &[i64]) -> Result {
     let count = i32::try_from(ordinals.len())?;
     space
@@ -33,6 +33,10 @@ async fn updated(space: &Space, ordinals: &[i64]) -> Result {
             status.updated_available_replicas == count && status.available_replicas == status.replicas
         })
         .await?;
+    holds(seconds(1), "these Pods are updated and no others", async || images_are(space, ordinals).await).await
+}
+
+async fn images_are(space: &Space, ordinals: &[i64]) -> Result {
     for pod in space.pods_of("web").await? {
         let name = crate::harness::space::pod_name(&pod);
         let tag = if ordinals.contains(&crate::harness::space::ordinal(name)) { "v2" } else { "v1" };
@@ -83,10 +87,10 @@ async fn as_many_as_there_are_slots_updates_none(space: Space) -> Result {
     space.create_settled(canary(json!(7), json!({}))).await?;
     space.set_image("web", "v2").await?;
     space.condition_is("web", "Progressing", "True", Some("Partitioned")).await?;
-    holds(seconds(2), "nothing is updated", async || updated(&space, &[]).await).await?;
+    holds(seconds(2), "nothing is updated", async || images_are(&space, &[]).await).await?;
     partition_to(&space, json!("100%")).await?;
     space.status_is("web", "the new spec is seen", |_| true).await?;
-    holds(seconds(1), "nothing is updated", async || updated(&space, &[]).await).await
+    holds(seconds(1), "nothing is updated", async || images_are(&space, &[]).await).await
 }
 
 async fn a_percent_is_rounded_up_and_below_a_hundred_one_slot_updates(space: Space) -> Result {
@@ -94,7 +98,7 @@ async fn a_percent_is_rounded_up_and_below_a_hundred_one_slot_updates(space: Spa
     space.set_image("web", "v2").await?;
     updated(&space, &[2]).await?;
     partition_to(&space, json!("34%")).await?;
-    holds(seconds(1), "34 % of 3 are 2", async || updated(&space, &[2]).await).await?;
+    holds(seconds(1), "34 % of 3 are 2", async || images_are(&space, &[2]).await).await?;
     partition_to(&space, json!("33%")).await?;
     updated(&space, &[1, 2]).await
 }
@@ -143,7 +147,7 @@ async fn raising_it_again_takes_nothing_back(space: Space) -> Result {
     updated(&space, &[1, 2]).await?;
     let before = uid(&space.pod("web-1").await?);
     partition_to(&space, json!(3)).await?;
-    holds(seconds(1), "updated Pods stay updated", async || updated(&space, &[1, 2]).await).await?;
+    holds(seconds(1), "updated Pods stay updated", async || images_are(&space, &[1, 2]).await).await?;
     ensure_eq!(uid(&space.pod("web-1").await?), before, "UID of web-1");
     Ok(())
 }

@@ -27,6 +27,7 @@ async fn the_recorder_sees_pods_come_and_go(space: Space) -> Result {
     let recorder = space.record().await?;
     space.pods().create(&PostParams::default(), &plain_pod("one-0")?).await?;
     let pod = space.pod_is("one-0", "ready", is_ready).await?;
+    space.recorders_catch_up().await?;
     ensure_eq!(recorder.made(), ["one-0"], "Pods made");
     ensure_eq!(recorder.worst_unready("one", 0..1), 0, "Pods down before any went");
     space.pods().delete("one-0", &Default::default()).await?;
@@ -35,6 +36,7 @@ async fn the_recorder_sees_pods_come_and_go(space: Space) -> Result {
         Ok(())
     })
     .await?;
+    space.recorders_catch_up().await?;
     ensure_eq!(recorder.told_to_go(), ["one-0"], "Pods told to go");
     ensure_eq!(recorder.worst_unready("one", 0..1), 1, "Pods down at most");
     recorder.keeps_identity()

@@ -42,6 +42,34 @@ pub struct Entry<K> {
 
 type Log<K> = Arc<Mutex<Vec<Entry<K>>>>;
 
+/// The part of a recorder that its space keeps, to wait until it has caught up.
+#[derive(Clone)]
+pub struct PodLog(Log<Pod>);
+
+impl PodLog {
+    /// What the recorder has not seen yet of these Pods: they are all there are.
+    pub fn lacks(&self, pods: &[Pod]) -> Result {
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for entry in self.0.lock().map(|log| log.clone()).unwrap_or_default() {
+            let pod = entry.seen.object();
+            match &entry.seen {
+                Seen::Gone(_) => last.remove(&uid(pod)),
+                _ => last.insert(uid(pod), version(pod)),
+            };
+        }
+        for pod in pods {
+            let seen = last.remove(&uid(pod)).unwrap_or_default();
+            ensure!(seen >= version(pod), "the recorder has not seen the last change of {}", pod_name(pod));
+        }
+        ensure!(last.is_empty(), "the recorder has not seen {} Pods go", last.len());
+        Ok(())
+    }
+}
+
+fn version(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// Ends its watches when it goes.
 pub struct Recorder {
     pods: Log<Pod>,
@@ -53,6 +81,7 @@ impl Recorder {
     pub async fn start(space: &Space) -> Result<Self> {
         let (pods, pod_task) = record(space, space.api()).await?;
         let (claims, claim_task) = record(space, space.api()).await?;
+        space.follow(PodLog(pods.clone()));
         Ok(Self { pods, claims, tasks: vec![pod_task, claim_task] })
     }
 

@@ -1,7 +1,7 @@
 //! A test's own namespace, and what tests do and look at in it.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use asts::api::{AdvancedStatefulSet, AdvancedStatefulSetStatus, Condition as SetCondition};
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -11,7 +11,7 @@ use kube::core::GroupVersionKind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::recorder::Recorder;
+use super::recorder::{PodLog, Recorder};
 use super::wait::{eventually, seconds};
 use super::{Context, Failure, Result, Suite, image, install};
 
@@ -23,12 +23,13 @@ pub struct Space {
     pub suite: Arc<Suite>,
     pub namespace: String,
     pub client: kube::Client,
+    recorders: Arc<Mutex<Vec<PodLog>>>,
 }
 
 impl Space {
     pub fn new(suite: Arc<Suite>, namespace: String) -> Self {
         let client = suite.client.clone();
-        Self { suite, namespace, client }
+        Self { suite, namespace, client, recorders: Arc::default() }
     }
 
     /// The namespaced API of a type.
@@ -164,9 +165,32 @@ impl Space {
         what: &str,
         check: impl Fn(&AdvancedStatefulSetStatus) -> bool,
     ) -> Result<AdvancedStatefulSetStatus> {
-        eventually(seconds(PATIENCE_SECONDS), &format!("status of {name}: {what}"), async || {
+        let found = eventually(seconds(PATIENCE_SECONDS), &format!("status of {name}: {what}"), async || {
             let status = self.fresh_status(name).await?;
             if check(&status) { Ok(status) } else { Err(Failure(format!("{status:?}"))) }
+        })
+        .await?;
+        self.recorders_catch_up().await?;
+        Ok(found)
+    }
+
+    /// Has waits for a state of the set wait for this recorder too.
+    pub fn follow(&self, recorder: PodLog) {
+        if let Ok(mut recorders) = self.recorders.lock() {
+            recorders.push(recorder);
+        }
+    }
+
+    /// Waits until the recorders have seen all that has happened to Pods: a status can be read
+    /// before the watch event of what it speaks of has arrived.
+    pub async fn recorders_catch_up(&self) -> Result {
+        let recorders = self.recorders.lock().map(|recorders| recorders.clone()).unwrap_or_default();
+        if recorders.is_empty() {
+            return Ok(());
+        }
+        eventually(seconds(PATIENCE_SECONDS), "the recorders have caught up", async || {
+            let pods = self.pods().list(&ListParams::default()).await?.items;
+            recorders.iter().try_for_each(|recorder| recorder.lacks(&pods))
         })
         .await
     }
@@ -194,7 +218,8 @@ impl Space {
             }
             Err(Failure(format!("{wanted} replicas are wanted, the status is {status:?}")))
         })
-        .await
+        .await?;
+        self.recorders_catch_up().await
     }
 
     pub async fn pod(&self, name: &str) -> Result<Pod> {

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::actions::Done;
 use super::client::{At, Kind, Verb};
-use super::error::{CallError, Failure};
+use super::error::{CallError, Failure, Refused};
 use super::events::Subject;
 use super::memory::{SetMemory, is_shared};
 use super::queue::{Next, Verdict};
@@ -138,7 +138,7 @@ impl Reconciler {
         let mut claims_failed = false;
         for done in created.into_iter().chain(acted) {
             claims_failed |= matches!(done.action, Action::PatchClaim { .. }) && done.result.is_err();
-            note_done(done, memory, outcome);
+            note_done(set, done, memory, outcome);
         }
         claims_failed
     }
@@ -216,7 +216,7 @@ fn is_shared_refusal(result: &Result<(), CallError>) -> bool {
     matches!(result, Err(CallError { failure: Failure::Refused(refused), .. }) if is_shared(*refused))
 }
 
-fn note_done(done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome) {
+fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome) {
     let Done { action, shows, result } = done;
     let waits = !shows.is_empty();
     for (kind, name, shows) in shows {
@@ -225,16 +225,20 @@ fn note_done(done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome) {
     let object = action.object();
     match result {
         Ok(()) => {
-            tracing::info!(object, what = verb_of(action), "{}", action.reason());
+            tracing::info!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "{}", action.reason());
             memory.refusals.made(&object);
             outcome.events.extend(success(action));
         }
         Err(error) => {
             outcome.note(&error, waits);
-            if let Failure::Refused(_) = error.failure {
-                tracing::warn!(object, what = verb_of(action), "refused: {}", error.message);
+            if let Failure::Refused(refused) = error.failure {
+                tracing::warn!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "refused: {}", error.message);
                 memory.refusals.refused(&object, &error);
-                if let Action::PatchPod { target, why: PatchWhy::InPlace, revision, .. } = action {
+                // A policy that denies says nothing about what a running Pod can take: only a 422 does, and its
+                // resourceVersion was fresh, or it were a conflict.
+                if let (Refused::Invalid, Action::PatchPod { target, why: PatchWhy::InPlace, revision, .. }) =
+                    (refused, action)
+                {
                     memory.refuse_patch(&target.uid, revision, &error.message);
                 }
                 outcome.events.push(failure(action, &error));
@@ -283,7 +287,6 @@ fn failure(action: &Action, error: &CallError) -> PlannedEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::error::Refused;
 
     fn outcome(failure: Failure, waits: bool) -> Outcome {
         let mut outcome = Outcome::default();

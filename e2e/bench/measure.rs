@@ -45,6 +45,8 @@ impl Phase {
 pub struct Measure {
     pub seconds: f64,
     pub writes: Writes,
+    /// CPU seconds of the whole control plane and the fake kubelets, until all was done.
+    pub cluster_cpu_seconds: f64,
     /// Of the controller's process, until it was quiet; the bare client has none.
     pub process: Option<Use>,
 }
@@ -135,8 +137,9 @@ fn told(measure: &Measure, shape: Shape) -> String {
         .process
         .map_or(String::new(), |used| format!(", {:.1} CPU s, {:.0} MiB at most", used.cpu_seconds, used.peak_mib));
     format!(
-        "{:.2} s, {writes} writes for {} Pods ({}), {} conflicts, {} refused, {} events{process}",
+        "{:.2} s ({:.1} CPU s of the cluster), {writes} writes for {} Pods ({}), {} conflicts, {} refused, {} events{process}",
         measure.seconds,
+        measure.cluster_cpu_seconds,
         shape.pods(),
         kinds.join(", "),
         measure.writes.conflicts,
@@ -177,11 +180,13 @@ impl Worker {
             }
             None => 0.0,
         };
+        let cluster_before = process::cluster_cpu_seconds(&bench.info.dir)?;
         let started = Instant::now();
         self.act(phase).await?;
         let what = format!("{} of {}", phase.title(), shape.title());
         self.live.until(&what, PHASE_LIMIT, |pods| is_done(phase, pods, shape.pods())).await?;
         let seconds = started.elapsed().as_secs_f64();
+        let cluster_cpu_seconds = process::cluster_cpu_seconds(&bench.info.dir)? - cluster_before;
         let writes = tail.settled(self.author).await?;
         let process = match self.pid {
             Some(pid) => {
@@ -189,7 +194,7 @@ impl Worker {
             }
             None => None,
         };
-        Ok(Measure { seconds, writes, process })
+        Ok(Measure { seconds, writes, cluster_cpu_seconds, process })
     }
 
     async fn act(&mut self, phase: Phase) -> Result {

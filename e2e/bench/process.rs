@@ -19,6 +19,17 @@ pub fn of_role(cluster_dir: &Path, role: &str) -> Result<u32> {
     Ok(u32::try_from(pid)?)
 }
 
+/// CPU seconds that all roles of the cluster have used, the fake kubelets among them.
+pub fn cluster_cpu_seconds(cluster_dir: &Path) -> Result<f64> {
+    let cluster: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(cluster_dir.join("cluster.json"))?)?;
+    let roles = cluster["pids"].as_object().context("the cluster's process ids")?;
+    let mut seconds = 0.0;
+    for role in roles.keys() {
+        seconds += cpu_seconds(of_role(cluster_dir, role)?)?;
+    }
+    Ok(seconds)
+}
+
 /// CPU seconds since the process began, in user and system mode.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -53,7 +53,7 @@ fn target_table(table: &Table, once: &Once) -> String {
 fn shape_table(table: &Table, shape: Shape, contenders: &[Contender]) -> String {
     let mut text = format!(
         "\n## {}\n\n| phase | who | seconds | to bare client | to native | writes a Pod | of them to Pods | conflicts \
-         | events a Pod | CPU s | peak MiB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         | events a Pod | CPU s | peak MiB | cluster's CPU s |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         shape.title()
     );
     for phase in Phase::ALL {
@@ -76,7 +76,7 @@ fn row(shape: Shape, phase: Phase, contender: Contender, measure: &Measure, rati
         (format!("{:.2}", used.cpu_seconds), format!("{:.0}", used.peak_mib))
     });
     format!(
-        "| {} | {} | {:.2} | {} | {} | {:.2} | {:.2} | {} | {:.2} | {cpu} | {peak} |\n",
+        "| {} | {} | {:.2} | {} | {} | {:.2} | {:.2} | {} | {:.2} | {cpu} | {peak} | {:.1} |\n",
         phase.title(),
         contender.title(),
         measure.seconds,
@@ -86,6 +86,7 @@ fn row(shape: Shape, phase: Phase, contender: Contender, measure: &Measure, rati
         pod_writes(measure) / pods,
         writes.conflicts,
         count(writes.events) / pods,
+        measure.cluster_cpu_seconds,
     )
 }
 

@@ -17,12 +17,13 @@ crds: ## write the definition and its reference page again
 	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 # The demo and the benchmark run the manager as it is released.
-MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/release/asts-manager
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/asts-manager
 
 .PHONY: demo bench manager
 
-manager: ## build the manager as it is released
-	cargo build --release --bin asts-manager
+manager: ## build the manager as it is released: one static file
+	cargo build --release --config config/rust/static.toml --target $(HOST) --bin asts-manager
 
 demo: manager ## five Pods updated in place under traffic: a real cluster, and as root a real node
 	cargo build --test demo

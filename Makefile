@@ -25,6 +25,14 @@ MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/asts-manag
 manager: ## build the manager as it is released: one static file
 	cargo build --release --config config/rust/static.toml --target $(HOST) --bin asts-manager
 
+# Untried where this was written: there was no container engine.
+IMAGE ?= asts-manager:0.1.0
+
+.PHONY: image
+
+image: manager ## put the manager into a container image with docker (IMAGE=asts-manager:0.1.0)
+	docker build --tag $(IMAGE) --file config/manager/Dockerfile $(dir $(MANAGER))
+
 demo: manager ## five Pods updated in place under traffic: a real cluster, and as root a real node
 	cargo build --test demo
 	@ASTS_MANAGER=$(MANAGER) cargo test --quiet --test demo

@@ -297,6 +297,13 @@ func TestLocal(t *testing.T) {
 		if took := time.Since(started); took < 3*time.Second || took > 10*time.Second {
 			t.Errorf("the Pod was deleted after %s", took)
 		}
+		l.create("held", "app:v1", "")
+		l.seePod("held", "Running True 0 app:v1")
+		l.do("", "patch", "pod", "held", "-p", `{"metadata": {"finalizers": ["asts.dev/held"]}}`)
+		l.do("", "delete", "pod", "held", "--wait=false")
+		l.see("0", "get", "pod", "held", "-o", "jsonpath={.metadata.deletionGracePeriodSeconds}")
+		l.do("", "patch", "pod", "held", "-p", `{"metadata": {"finalizers": null}}`)
+		l.see("", "get", "pod", "held", "--ignore-not-found")
 	})
 	t.Run("commands", func(t *testing.T) {
 		l.t = t
@@ -318,6 +325,18 @@ func TestLocal(t *testing.T) {
 		l.see("Pending", "get", "pod", "paused", "-o", "jsonpath={.status.phase}")
 		l.must("resume kwok")
 		l.seePod("paused", "Running True 0 app:v1")
+		for _, commands := range [][2]string{{"pause kwok", "resume kwok"}, {"kill kwok", "start kwok"}} {
+			l.must(commands[0])
+			l.do("", "delete", "pod", "paused", "--wait=false")
+			time.Sleep(time.Second)
+			l.do("", "get", "pod", "paused")
+			if pid := l.must(commands[1]).PID; pid != 0 {
+				l.info.PIDs[cluster.Kwok] = pid
+			}
+			l.see("", "get", "pod", "paused", "--ignore-not-found")
+			l.create("paused", "app:v1", "")
+			l.seePod("paused", "Running True 0 app:v1")
+		}
 	})
 	t.Run("audit log", func(t *testing.T) {
 		l.t = t

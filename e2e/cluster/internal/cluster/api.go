@@ -21,6 +21,7 @@ type object = map[string]any
 // apiClient asks the apiserver, as the administrator.
 type apiClient struct {
 	server string
+	tls    *tls.Config
 	http   *http.Client
 }
 
@@ -33,11 +34,12 @@ func newAPIClient(server string, ca []byte, admin pki.Pair) (*apiClient, error) 
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	return &apiClient{server: server, http: &http.Client{
+	config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}}
+	return &apiClient{server: server, tls: config, http: &http.Client{
 		Timeout: requestLimit,
 		Transport: &http.Transport{
 			DisableKeepAlives: true, // the server may be another one by the next request
-			TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}},
+			TLSClientConfig:   config,
 		},
 	}}, nil
 }

@@ -65,7 +65,7 @@ func (i *instance) command(ctx context.Context, words []string, answer *reply) e
 	case "start":
 		err = i.start(ctx, role)
 	case "pause":
-		err = role.signal(syscall.SIGSTOP)
+		err = role.pause(ctx)
 	case "resume":
 		err = role.signal(syscall.SIGCONT)
 	default:

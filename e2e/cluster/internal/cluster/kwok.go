@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
 	"asts.dev/e2e/cluster/internal/build"
+	"asts.dev/e2e/cluster/internal/deleter"
+	"asts.dev/e2e/cluster/internal/proc"
 	"asts.dev/e2e/cluster/internal/stages"
 )
 
@@ -72,8 +76,33 @@ func (i *instance) kwokRole() (*role, error) {
 		name: Kwok, program: filepath.Join(i.programs.kwok, "kwok"), stopLimit: 2 * time.Second,
 		args:    append(args, i.options.Flags[Kwok]...),
 		prepare: i.dropLeases,
+		started: i.startDeleter,
 		ready:   func() error { return healthy(fmt.Sprintf("http://%s:%d/healthz", loopback, port)) },
 	}, nil
+}
+
+// startDeleter starts what removes deleted Pods beside a new kwok. It ends with
+// that kwok, and removes nothing while that one is paused.
+func (i *instance) startDeleter(ctx context.Context, kwok *proc.Process) error {
+	log, err := os.OpenFile(i.logFile("kwok-deleter"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		<-kwok.Done()
+		cancel()
+	}()
+	identity := proc.Identify(kwok.PID)
+	remover := deleter.New(deleter.Config{
+		Server: i.api.server, TLS: i.api.tls, Log: log,
+		Paused: func() bool { return kwok.Ended() || identity.Stopped() },
+	})
+	go func() {
+		defer log.Close()
+		remover.Run(ctx)
+	}()
+	return nil
 }
 
 // dropLeases removes the leases of an earlier kwok, which a new one would wait

@@ -23,11 +23,14 @@ type role struct {
 	ready     func() error
 	// prepare is done before each start.
 	prepare func() error
+	// started is told of each new process.
+	started func(context.Context, *proc.Process) error
 	process *proc.Process
 }
 
 const (
 	readyLimit   = 60 * time.Second
+	pauseLimit   = 10 * time.Second
 	logTailBytes = 3000
 )
 
@@ -60,6 +63,11 @@ func (i *instance) start(ctx context.Context, r *role) error {
 	r.process = process
 	if err := i.remember(process.PID); err != nil {
 		return err
+	}
+	if r.started != nil {
+		if err := r.started(ctx, process); err != nil {
+			return err
+		}
 	}
 	return i.awaitReady(ctx, r)
 }
@@ -107,6 +115,20 @@ func (r *role) stop() {
 	if r.process != nil {
 		r.process.Stop(r.stopLimit)
 	}
+}
+
+// pause stops a role where it stands, and returns when it stands.
+func (r *role) pause(ctx context.Context) error {
+	if err := r.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	process := proc.Identify(r.process.PID)
+	return poll(ctx, pauseLimit, r.name+" does not stop", func() error {
+		if process.Stopped() || !process.Alive() {
+			return nil
+		}
+		return errors.New("it runs")
+	})
 }
 
 func (r *role) signal(signal syscall.Signal) error {

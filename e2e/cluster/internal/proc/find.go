@@ -55,6 +55,13 @@ func (i Identity) Alive() bool {
 	return ok && found.start == i.Start && found.state != "Z"
 }
 
+// Stopped says whether that very process was stopped by a signal, and may be
+// woken again.
+func (i Identity) Stopped() bool {
+	found, ok := readStat(i.PID)
+	return ok && found.start == i.Start && (found.state == "T" || found.state == "t")
+}
+
 // Signal sends a signal to that very process.
 func (i Identity) Signal(signal syscall.Signal) {
 	if i.Alive() {

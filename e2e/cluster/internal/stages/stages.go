@@ -43,15 +43,10 @@ const slowPending = `. as $pod
     and $ready == ($open and $containersReady)
   end | tostring`
 
-// terminatingUntil is the time up to which a Pod stays, where it says so.
-const terminatingUntil = `(.metadata.annotations // {})["` + TerminatingAnnotation + `"] as $seconds
-| if $seconds == null then empty else
-  (.metadata.deletionTimestamp | fromdateiso8601) - (.metadata.deletionGracePeriodSeconds // 0) + ($seconds | tonumber) | todateiso8601
-  end`
-
 type object = map[string]any
 
-// Config is kwok's configuration: documents of JSON, which is YAML too.
+// Config is kwok's configuration: documents of JSON, which is YAML too. No stage
+// removes Pods: kwok does it by name, whichever Pod has that name by then.
 func Config() ([]byte, error) {
 	documents := []object{
 		{
@@ -72,8 +67,6 @@ func Config() ([]byte, error) {
 			nil, statusPatch("{{- $due := false -}}"+podStatus)),
 		stage("pod-slow", "Pod", []object{isAbsent(".metadata.deletionTimestamp"), is(slowPending, "true")},
 			object{"durationMilliseconds": slowMilliseconds}, statusPatch("{{- $due := true -}}"+podStatus)),
-		stage("pod-delete", "Pod", []object{isPresent(".metadata.deletionTimestamp")},
-			object{"durationFrom": object{"jq": object{"expression": terminatingUntil}}}, object{"delete": true}),
 	}
 	var config bytes.Buffer
 	for _, document := range documents {
@@ -121,8 +114,4 @@ func is(key, value string) object {
 
 func isAbsent(key string) object {
 	return object{"jq": object{"key": key, "operator": "DoesNotExist"}}
-}
-
-func isPresent(key string) object {
-	return object{"jq": object{"key": key, "operator": "Exists"}}
 }

@@ -199,6 +199,8 @@ impl Reconciler {
         let answer = match self.apiserver.dry_run_create::<TemplateObject>(at, &body).await {
             Ok(defaulted) => TemplateAnswer::Defaulted(Arc::new(defaulted.template)),
             Err(error) if error.code == 422 => TemplateAnswer::Invalid(error.message.into()),
+            // It may work the next time: no answer is better than a wrong one.
+            Err(error) if !matches!(error.failure, Failure::Refused(_) | Failure::NotFound) => return Err(error),
             Err(error) => {
                 tracing::debug!("a template cannot be defaulted, comparing locally: {error}");
                 TemplateAnswer::Unavailable

@@ -86,7 +86,7 @@ pub(super) fn of_container(
 ) -> Option<Evidence> {
     let name = &container.name;
     let unseen = |why: String| Some(Evidence { why, effect_seen: false, look_again_at: None });
-    if !kubelet_saw_the_spec(pod) {
+    if !kubelet_saw(pod, state.generation) {
         return unseen(format!("container {name}: the kubelet has not seen the update yet"));
     }
     let other_id = container.container_id.is_some() && container.container_id != record.container_id;
@@ -136,9 +136,10 @@ fn shows_its_image(container: &ContainerFacts) -> bool {
     digest.is_some() && digest == shown
 }
 
-/// Servers before 1.34 do not say; then the containers alone do.
-fn kubelet_saw_the_spec(pod: &PodFacts) -> bool {
-    pod.observed_generation.is_none_or(|observed| observed >= pod.generation)
+/// Of this generation, which the last patch brought; what others changed since does not count. Servers before 1.34 do
+/// not say; then the containers alone do.
+fn kubelet_saw(pod: &PodFacts, generation: i64) -> bool {
+    pod.observed_generation.is_none_or(|observed| observed >= generation)
 }
 
 /// Waits for its image or its configuration, so the container that the spec asks for is not there.
@@ -162,7 +163,7 @@ fn without_bookkeeping(pod: &PodFacts) -> Progress {
         Progress::Waiting(Waiting { container, why, effect_seen, patched_at: None, look_again_at: None })
     };
     let lasting = |container: &&ContainerFacts| container.kind != crate::model::ContainerKind::Init;
-    if let (false, Some(first)) = (kubelet_saw_the_spec(pod), pod.containers.iter().find(lasting)) {
+    if let (false, Some(first)) = (kubelet_saw(pod, pod.generation), pod.containers.iter().find(lasting)) {
         return waiting(first, format!("container {}: the kubelet has not seen the update yet", first.name), false);
     }
     match pod.containers.iter().filter(lasting).find(|container| container.running.is_none()) {

@@ -30,7 +30,7 @@ fn updated() -> PodFacts {
 
 fn state(id: &str, image: &str) -> Box<str> {
     format!(
-        r#"{{"revision":"r","patchedAt":"{PATCHED}","terminationGraceSeconds":5,"containers":{{"app":{{"containerID":"{id}","image":"{image}"}}}}}}"#
+        r#"{{"revision":"r","patchedAt":"{PATCHED}","generation":3,"terminationGraceSeconds":5,"containers":{{"app":{{"containerID":"{id}","image":"{image}"}}}}}}"#
     )
     .into()
 }
@@ -220,4 +220,11 @@ proptest! {
         let now = samples::time(PATCHED).saturating_add(SignedDuration::from_secs(seconds)).unwrap();
         prop_assert!(matches!(progress(&pod, now), Progress::Waiting(waiting) if !waiting.effect_seen));
     }
+}
+
+/// `kubectl debug`, a resize, a toleration: long after the update somebody else changes the spec.
+#[test]
+fn a_later_change_by_others_does_not_undo_an_update() {
+    let pod = changed(|pod, _| pod.generation = 4);
+    assert_eq!(at(&pod, SOON), Progress::Done);
 }

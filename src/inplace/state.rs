@@ -23,6 +23,8 @@ pub struct InPlaceState {
     pub revision: Box<str>,
     /// When that patch was made, by the controller's clock, in whole seconds.
     pub patched_at: Timestamp,
+    /// The Pod's generation after that patch.
+    pub generation: i64,
     /// How long the kubelet may take to end an old container.
     pub termination_grace_seconds: i64,
     /// Every container that was ever rebuilt.
@@ -46,6 +48,8 @@ struct StateJson {
     revision: Box<str>,
     /// RFC 3339.
     patched_at: String,
+    #[serde(default)]
+    generation: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     termination_grace_seconds: Option<i64>,
     #[serde(default)]
@@ -59,6 +63,7 @@ impl InPlaceState {
         Some(Self {
             revision: json.revision,
             patched_at: json.patched_at.parse().ok()?,
+            generation: json.generation,
             termination_grace_seconds: json.termination_grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT).max(0),
             containers: json.containers,
         })
@@ -69,6 +74,7 @@ impl InPlaceState {
         let json = StateJson {
             revision: self.revision.clone(),
             patched_at: self.patched_at.to_string(),
+            generation: self.generation,
             termination_grace_seconds: Some(self.termination_grace_seconds),
             containers: self.containers.clone(),
         };
@@ -107,6 +113,8 @@ pub fn next_state(pod: &PodFacts, new_images: &[(Box<str>, Box<str>)], revision:
     InPlaceState {
         revision: revision.into(),
         patched_at: whole_seconds(now),
+        // Its resourceVersion is the patch's precondition, and a new image changes the spec.
+        generation: pod.generation.saturating_add(1),
         termination_grace_seconds: before.map_or(GRACE_SECONDS_DEFAULT, |state| state.termination_grace_seconds),
         containers,
     }

@@ -120,9 +120,13 @@ impl Ranges {
     }
 }
 
+/// Longest ordinal in a range: far from the end of [`Ordinal`]'s own range, so that there is always a next one.
+const ORDINAL_DIGITS_MAX: usize = 15;
+
 fn parse_range(text: &str) -> Option<(Ordinal, Ordinal)> {
     let number = |digits: &str| -> Option<Ordinal> {
-        (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+        (!digits.is_empty() && digits.len() <= ORDINAL_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| digits.parse().ok())?
     };
     match text.split_once('-') {
         None => number(text).map(|only| (only, only)),
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn malformed_ranges_are_refused() {
-        for bad in ["", "-", "5-", "-5", "9-5", "a", "1-2-3", "1,2"] {
+        for bad in ["0-9223372036854775807", "", "-", "5-", "-5", "9-5", "a", "1-2-3", "1,2"] {
             assert!(Ranges::parse_reserved(&[IntOrString::String(bad.into())]).is_err(), "{bad:?}");
         }
         assert!(Ranges::parse_reserved(&[IntOrString::Int(-1)]).is_err());

@@ -60,14 +60,11 @@ fn lives(context: Context<'_>, uid: &str) -> bool {
 pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
     for slot in &context.view.slots {
         let Some(member) = slot.member() else { continue };
-        if member.pod.is_terminating() {
-            continue;
-        }
         for template in templates(context, Some(member.claim_names(&[]))) {
             let name = build::claim_name(&template, &context.snapshot.set.name, slot.ordinal);
             match context.snapshot.claims.get(name.as_str()) {
                 Some(claim) => own(context, draft, claim, &member.pod, false),
-                None if member.pod.node.is_none() && !member.pod.is_terminal() => {
+                None if member.pod.node.is_none() && !member.pod.is_terminal() && !member.pod.is_terminating() => {
                     if let Some(claim) = build::claim(context.snapshot, context.spec, &template, slot.ordinal) {
                         let reason = format!("Pod {} waits for it", member.pod.name);
                         draft.act(
@@ -80,6 +77,30 @@ pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
             }
         }
     }
+}
+
+/// Claims that no Pod uses now keep the set as their owner only while the policy says so.
+pub fn let_go(context: Context<'_>, draft: &mut Draft) {
+    let set = &context.snapshot.set;
+    if context.spec.delete_claims_with_set {
+        return;
+    }
+    for claim in context.snapshot.claims.values() {
+        let ours = claim.made_for.as_deref() == Some(&*set.name) && !claim.terminating;
+        if ours && claim.owners.iter().any(|owner| owner.uid == set.uid) {
+            let changes = vec![json!({"$patch": "delete", "uid": set.uid})];
+            draft.act(&claim.name, patch_owners(claim, changes, "whenDeleted is not Delete any more".to_owned()));
+        }
+    }
+}
+
+fn patch_owners(claim: &ClaimFacts, changes: Vec<Value>, reason: String) -> Action {
+    let target =
+        Target { name: claim.name.clone(), uid: claim.uid.clone(), resource_version: claim.resource_version.clone() };
+    let patch = json!({"metadata": {
+        "uid": claim.uid, "resourceVersion": claim.resource_version, "ownerReferences": changes,
+    }});
+    Action::PatchClaim { target, patch: Box::new(patch), reason }
 }
 
 /// Whether a condemned Pod's claims are ready for its deletion; writes their owner references
@@ -132,10 +153,5 @@ fn own(context: Context<'_>, draft: &mut Draft, claim: &ClaimFacts, pod: &PodFac
     } else {
         "persistentVolumeClaimRetentionPolicy asks for these owners".to_owned()
     };
-    let target =
-        Target { name: claim.name.clone(), uid: claim.uid.clone(), resource_version: claim.resource_version.clone() };
-    let patch = json!({"metadata": {
-        "uid": claim.uid, "resourceVersion": claim.resource_version, "ownerReferences": changes,
-    }});
-    draft.act(&claim.name, Action::PatchClaim { target, patch: Box::new(patch), reason });
+    draft.act(&claim.name, patch_owners(claim, changes, reason));
 }

@@ -58,8 +58,9 @@ impl Draft {
         let mut draft = Draft { ledger: context.snapshot.set.status.disrupted.clone(), ..Draft::default() };
         draft.unavailable =
             view.slots.iter().filter(|slot| !view.slot_is_available(slot)).map(|slot| slot.ordinal).collect();
-        for slot in &view.slots {
-            if let Some(at) = slot.pod().and_then(|pod| pod.available_at(view.min_ready_seconds))
+        let in_slots = view.slots.iter().filter_map(Slot::pod);
+        for pod in in_slots.chain(view.condemned.iter().map(|(_, pod)| pod)) {
+            if let Some(at) = pod.available_at(view.min_ready_seconds)
                 && at > view.now
             {
                 draft.wake(at);
@@ -167,7 +168,8 @@ impl Draft {
             })
             .map(|entry| entry.ordinal)
             .collect();
-        let blocks = self.ledger.len() >= context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
+        let budget = context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
+        let blocks = self.ledger.len() >= budget || self.unavailable.len() >= budget;
         if !over.is_empty() && (over.len() == self.ledger.len() || (more_is_wanted && blocks)) {
             for ordinal in over {
                 self.ask_live(context, ordinal);

@@ -54,7 +54,7 @@ fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &P
         None => draft.wake_in(context.view.now, RECHECK_SECONDS),
     }
     let Some(state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse) else { return };
-    if waiting.effect_seen || *state.revision != *pod.revision_label() {
+    if waiting.effect_seen || was_done(pod, &state) {
         return;
     }
     let limit = SignedDuration::from_secs(rolling.timeout_seconds);
@@ -65,6 +65,8 @@ fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &P
     }
     let why = format!("its update in place showed no effect within {} s ({})", rolling.timeout_seconds, waiting.why);
     match rolling.policy {
+        // Made anew, it would come back on another revision than it has.
+        _ if slot.held => draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name)),
         PodUpdatePolicy::InPlaceOnly => {
             draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name));
             draft.blocked.push(format!("Pod {}: {why}", pod.name));
@@ -79,4 +81,14 @@ fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &P
             draft.disrupt(context, slot, pod, action);
         }
     }
+}
+
+/// Whether the update was done once, and what is seen now came later: the gate was opened again, and the Pod is or was
+/// Ready since.
+fn was_done(pod: &PodFacts, state: &InPlaceState) -> bool {
+    // The kubelet writes times in whole seconds.
+    let soon = SignedDuration::from_secs(2);
+    let after_patch = state.patched_at.saturating_add(soon).unwrap_or(state.patched_at);
+    let turned_later = pod.ready.and_then(|ready| ready.since).is_some_and(|since| since > after_patch);
+    pod.gate == Gate::Open && (pod.is_ready() || turned_later)
 }

@@ -55,6 +55,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     adopt::adopt_and_release(context, &mut draft);
     claims::upkeep(context, &mut draft);
     scale::scale(context, &mut draft);
+    claims::let_go(context, &mut draft);
     rollout::rollout(context, &mut draft);
     gates::upkeep(context, &mut draft);
     draft.fence(context);

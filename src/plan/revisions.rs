@@ -149,7 +149,16 @@ fn read(facts: &RevisionFacts) -> Revision {
 /// after defaulting here, then after defaulting by the apiserver.
 fn find_equal(snapshot: &Snapshot, known: &[Arc<Revision>], wanted: &Wanted) -> Search {
     let candidates: Vec<usize> = (0..known.len()).rev().filter(|index| wanted.same_claims(&known[*index])).collect();
-    if let Some(index) = candidates.iter().find(|index| canonical::text(&known[**index].template) == wanted.text) {
+    let same_text = |index: &usize| canonical::text(&known[*index].template) == wanted.text;
+    // Of several that say the same, the one that is the update revision already: nothing moves.
+    let update = snapshot.set.status.update_revision.as_deref();
+    let held = candidates.iter().find(|index| update == Some(&*known[**index].name));
+    if let Some(index) = held
+        && (same_text(index) || differences(&known[*index].template, &wanted.template).is_empty())
+    {
+        return Search::Equal(*index);
+    }
+    if let Some(index) = candidates.iter().find(|index| same_text(index)) {
         return Search::Equal(*index);
     }
     if known.is_empty() {

@@ -14,7 +14,7 @@ use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::decide::{Change, Contents, Decision, InPlacePatch};
 use crate::inplace::patch::pod_patch;
 use crate::inplace::state::{InPlaceState, next_state};
-use crate::model::{Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec};
+use crate::model::{ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec};
 
 /// Marks the slots that the partition holds back.
 pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut View) {
@@ -198,18 +198,23 @@ fn change(context: Context<'_>, member: &Member) -> Change {
 
 fn step(context: Context<'_>, changes: &mut Changes, member: &Member) -> Step {
     let rolling = &context.spec.rolling;
-    if rolling.policy == PodUpdatePolicy::ReCreate {
-        return Step::Recreate("podUpdatePolicy is ReCreate".into());
-    }
+    let decision = changes.of(context, member).for_pod(&member.pod);
+    let decision = match decision {
+        // Another revision that says the same: only the label is wrong.
+        Decision::Patch(patch) if patch.differences.is_empty() => return Step::Metadata(patch),
+        _ if rolling.policy == PodUpdatePolicy::ReCreate => {
+            return Step::Recreate("podUpdatePolicy is ReCreate".into());
+        }
+        decision => decision,
+    };
     let update = &context.revisions.update;
     let key = (member.pod.uid.clone(), update.hash.clone());
-    let reasons =
-        match (context.snapshot.answers.refused_patches.get(&key), changes.of(context, member).for_pod(&member.pod)) {
-            (Some(message), _) => format!("the apiserver refused the update in place: {message}"),
-            (None, Decision::Patch(patch)) if patch.metadata_only => return Step::Metadata(patch),
-            (None, Decision::Patch(patch)) => return Step::InPlace(patch),
-            (None, Decision::Recreate { reasons }) => reasons.join("; "),
-        };
+    let reasons = match (context.snapshot.answers.refused_patches.get(&key), decision) {
+        (Some(message), _) => format!("the apiserver refused the update in place: {message}"),
+        (None, Decision::Patch(patch)) if patch.metadata_only => return Step::Metadata(patch),
+        (None, Decision::Patch(patch)) => return Step::InPlace(patch),
+        (None, Decision::Recreate { reasons }) => reasons.join("; "),
+    };
     if rolling.policy == PodUpdatePolicy::InPlaceOnly { Step::Blocked(reasons) } else { Step::Recreate(reasons) }
 }
 
@@ -255,7 +260,9 @@ fn changing(context: Context<'_>, draft: &Draft) -> usize {
     let is_changing = |slot: &&Slot| {
         !slot.held
             && match &slot.holder {
-                Holder::Nobody | Holder::Adopting | Holder::Foreign(_) => true,
+                // One that waits for lower Pods, or for somebody else's, is not changed by the rollout.
+                Holder::Nobody => draft.is_touched(&slot.name),
+                Holder::Adopting | Holder::Foreign(_) => false,
                 Holder::Member(member) => {
                     draft.is_touched(&member.pod.name)
                         || member.pod.is_terminating()
@@ -390,7 +397,8 @@ pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
     let stuck = pod.containers.iter().any(|container| {
         let reason = container.waiting_reason.as_deref().unwrap_or_default();
         let refused = !matches!(reason, "" | "ContainerCreating" | "PodInitializing");
-        refused || (container.running.is_none() && container.restart_count > 0)
+        let ended = container.kind != ContainerKind::Init && container.running.is_none();
+        refused || (ended && container.restart_count > 0)
     });
     if stuck {
         return true;

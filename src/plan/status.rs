@@ -16,8 +16,13 @@ pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetSta
     let revisions = context.revisions;
     let counts = Counts::of(context);
     let complete = counts.is_complete(context);
-    let current =
-        if complete && context.spec.rolling.partition_is_zero { &revisions.update } else { &revisions.current };
+    // A paused set that is scaled to 0 has not rolled anything out.
+    let nothing_done = context.spec.rolling.paused && context.spec.slots.is_empty();
+    let current = if complete && context.spec.rolling.partition_is_zero && !nothing_done {
+        &revisions.update
+    } else {
+        &revisions.current
+    };
     let mut status = AdvancedStatefulSetStatus {
         observed_generation: Some(set.generation),
         replicas: number(counts.created),

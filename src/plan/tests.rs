@@ -592,3 +592,63 @@ fn no_progress_until_the_deadline_is_said() {
     let plan = plan(&snapshot);
     assert_eq!(condition(&plan, "Progressing"), ("False", "ProgressDeadlineExceeded"));
 }
+
+#[test]
+fn a_pod_that_loses_its_runtime_long_after_its_update_is_not_re_created() {
+    let mut world = World::settled(2, json!({}));
+    let state = json!({
+        "revision": hash_of("app:v1"), "patchedAt": at(5000).to_string(), "generation": 1,
+        "containers": {"app": {"containerID": "containerd://old", "image": "app:v0"}},
+    });
+    world.pods[1] = lost(pod(1, "app:v1"));
+    world.pods[1].in_place_state = Some(state.to_string().into());
+    world.pods[1].containers[0].container_id = None;
+    world.pods[1].containers[0].running = None;
+    assert_eq!(deeds(&world.plan()), [""; 0]);
+    world.pods[1].ready = Some(ReadyFacts { status: false, since: Some(at(5010)) });
+    assert_eq!(deeds(&world.plan()), ["delete web-1"], "it was never Ready since the patch");
+}
+
+#[test]
+fn an_equal_revision_is_relabelled_under_re_create_too() {
+    let mut world = World::settled(2, json!({"podUpdatePolicy": "ReCreate"}));
+    let mut same = template("app:v1");
+    same["spec"]["restartPolicy"] = json!("Always");
+    world.add_revision(&same, 2);
+    world.status.update_revision = Some(world.revisions[1].name.to_string());
+    assert_eq!(deeds(&world.plan()), ["patch web-1", "patch web-0"]);
+}
+
+#[test]
+fn a_pod_that_lost_readiness_is_mended_while_a_higher_one_waits_for_it() {
+    let mut world = World::rolling(3, json!({}));
+    world.spec["podManagementPolicy"] = json!("OrderedReady");
+    world.pods[1] = lost(pod(1, "app:v1"));
+    world.pods.remove(2);
+    assert_eq!(deeds(&world.plan()), ["close web-1"]);
+}
+
+#[test]
+fn a_retried_init_container_does_not_make_a_pod_one_that_cannot_run() {
+    let mut world = World::rolling(3, json!({"podUpdatePolicy": "ReCreate"}));
+    for ordinal in 0..3 {
+        let mut pod = lost(pod(ordinal, "app:v1"));
+        let init = ContainerFacts {
+            name: "setup".into(),
+            kind: crate::model::ContainerKind::Init,
+            restart_count: 1,
+            ..ContainerFacts::default()
+        };
+        pod.containers.insert(0, init);
+        world.pods[usize::try_from(ordinal).unwrap()] = pod;
+    }
+    assert_eq!(deeds(&world.plan()), ["delete web-2"]);
+}
+
+#[test]
+fn a_paused_set_that_is_scaled_to_0_keeps_its_current_revision() {
+    let mut world = World::rolling(2, json!({"paused": true}));
+    world.spec["replicas"] = json!(0);
+    world.pods.clear();
+    assert_eq!(world.plan().status.current_revision, Some(revision_name("web", &hash_of("app:v1"))));
+}

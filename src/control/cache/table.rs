@@ -49,6 +49,8 @@ pub struct Table<T> {
     namespaces: HashMap<Box<str>, ByName<T>>,
     index: HashMap<IndexKey, ByName<T>>,
     relists: HashMap<Scope, Vec<(Box<str>, T)>>,
+    /// UIDs that came by other ways while a list was going on.
+    seen_while_listing: HashSet<Box<str>>,
     synced: HashSet<Scope>,
     dead: DeadUids,
     count: usize,
@@ -60,6 +62,7 @@ impl<T> Default for Table<T> {
             namespaces: HashMap::new(),
             index: HashMap::new(),
             relists: HashMap::new(),
+            seen_while_listing: HashSet::new(),
             synced: HashSet::new(),
             dead: DeadUids::default(),
             count: 0,
@@ -119,6 +122,9 @@ impl<T: Indexed> Table<T> {
         {
             return None;
         }
+        if !self.relists.is_empty() {
+            self.seen_while_listing.insert(object.uid().into());
+        }
         Some(self.put(namespace, Arc::new(object)))
     }
 
@@ -140,6 +146,9 @@ impl<T: Indexed> Table<T> {
 
     /// A list of the scope begins: what was collected for it before is void.
     pub fn begin_relist(&mut self, scope: &Scope) {
+        if self.relists.is_empty() {
+            self.seen_while_listing.clear();
+        }
         self.relists.insert(scope.clone(), Vec::new());
     }
 
@@ -162,9 +171,9 @@ impl<T: Indexed> Table<T> {
         for (namespace, object) in listed {
             let key = (namespace, object.name().into());
             gone.remove(&key);
-            let same = self
-                .get(&key.0, &key.1)
-                .is_some_and(|old| old.uid() == object.uid() && old.resource_version() == object.resource_version());
+            let same = self.get(&key.0, &key.1).is_some_and(|old| {
+                old.uid() == object.uid() && !is_newer(object.resource_version(), old.resource_version())
+            });
             if !same {
                 changes.push(self.put(&key.0, Arc::new(object)));
             }
@@ -173,8 +182,10 @@ impl<T: Indexed> Table<T> {
             changes.extend(self.take(&namespace, &name));
         }
         for change in &changes {
+            // One that a live read showed after the list was taken is not dead: the watch shows it again.
             if let Some(old) = &change.old
                 && change.new.as_ref().is_none_or(|new| new.uid() != old.uid())
+                && !self.seen_while_listing.contains(old.uid())
             {
                 self.dead.insert(old.uid());
             }

@@ -65,6 +65,8 @@ pub enum Expect {
 /// One plan being carried out.
 pub struct Run {
     pub snapshot: Snapshot,
+    /// The snapshot before a mutant got hold of it: what the plan is judged by.
+    pub honest: Snapshot,
     pub read: Read,
     pub plan: Plan,
     pub stage: Stage,
@@ -293,7 +295,9 @@ impl World {
         one.in_flight = open;
         let unknown = one.in_flight.iter().any(|written| matches!(written.what, Expect::Unknown));
         let since = one.in_flight.iter().map(|written| written.since_ms).min();
-        let snapshot = self.snapshot(controller, set);
+        let honest = self.snapshot(controller, set);
+        let mut snapshot = honest.clone();
+        self.mutate_snapshot(&mut snapshot);
         let one = &mut self.controllers[controller];
         let read = Read {
             set_version: one.views.get(&Kind::Set).and_then(|view| view.objects.get(SET)).map_or(0, |set| set.version),
@@ -301,6 +305,7 @@ impl World {
         };
         let run = Run {
             snapshot,
+            honest,
             read,
             plan: Plan::default(),
             stage: Stage::Refresh,
@@ -365,7 +370,6 @@ impl World {
             Some(owner) => owner.uid == snapshot.set.uid,
             None => true,
         });
-        self.mutate_snapshot(&mut snapshot);
         snapshot
     }
 

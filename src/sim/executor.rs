@@ -82,12 +82,13 @@ impl World {
         run.rounds += 1;
         let made = plan(&run.snapshot);
         let snapshot = run.snapshot.clone();
+        let honest = self.mutant.map(|_| run.honest.clone());
         let rounds = run.rounds;
         if made.questions.is_empty() {
             if self.forget_refusals(controller, &made) {
                 return self.make_plan(controller);
             }
-            let violation = super::plan_oracle::check(&snapshot, &made).err();
+            let violation = super::plan_oracle::check(honest.as_ref().unwrap_or(&snapshot), &made).err();
             if let Some(violation) = violation {
                 self.oracle.fail(format!("c{controller} {violation}"));
             }
@@ -166,6 +167,10 @@ impl World {
             Stage::Refresh | Stage::Questions | Stage::Done => Vec::new(),
             Stage::Revisions(index) => {
                 run.plan.revisions.get(index).map(|action| self.revision(controller, action)).into_iter().collect()
+            }
+            Stage::Status if self.mutant == Some(Mutant::DisruptBeforeStatus) => {
+                let early = run.plan.disruptions.iter().flat_map(|action| self.action(controller, action));
+                self.status_request(controller).into_iter().chain(early).collect()
             }
             Stage::Status => self.status_request(controller).into_iter().collect(),
             Stage::Actions(index) => run
@@ -279,6 +284,7 @@ impl World {
             Action::PatchPodStatus { why: GateWhy::Close, .. } if self.mutant == Some(Mutant::GateNeverClosed) => {
                 Vec::new()
             }
+            Action::PatchPod { why: PatchWhy::Fence, .. } if self.mutant == Some(Mutant::NoFence) => Vec::new(),
             Action::PatchPod { target, patch: body, why, .. } => {
                 let mut request = patch(Verb::Patch, Kind::Pod, target, body);
                 if self.mutant == Some(Mutant::NoVersionPrecondition) {

@@ -11,6 +11,7 @@ mod merge;
 mod oracle;
 mod plan_oracle;
 mod random;
+mod regressions;
 mod run;
 mod script;
 mod server;

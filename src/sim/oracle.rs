@@ -11,6 +11,7 @@ use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
+use crate::api::names;
 use crate::inplace::differences;
 use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
@@ -18,6 +19,8 @@ use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
 #[derive(Default)]
 pub struct Oracle {
     pub violation: Option<String>,
+    /// For mutants that have none: what else would be noticed?
+    pub blind_to_preconditions: bool,
     /// Every state that the set had.
     history: Vec<SetState>,
     /// Pods that a controller took down while they were Ready, until their ordinal is available.
@@ -134,7 +137,7 @@ impl Oracle {
             Verb::PutStatus => guard_version.is_some(),
             _ => guard_uid.is_some() && guard_version.is_some(),
         };
-        if !complete {
+        if !complete && !self.blind_to_preconditions {
             return self.fail(format!("S2: {:?} {} without preconditions", request.verb, request.name));
         }
         let target = store.get(request.kind, &request.name);
@@ -278,6 +281,10 @@ impl Oracle {
             _ => return Ok(()),
         };
         if let Action::PatchPod { .. } = action {
+            let labels = request.body.pointer("/metadata/labels");
+            if request.body.get("spec").is_some() && labels.and_then(|all| all.get(names::REVISION_LABEL)).is_none() {
+                return Err(format!("S10: {} gets images and not their revision's label", pod.name));
+            }
             if matches!(pod.gate, Gate::Open) && pod.is_ready() {
                 return Err(format!("{} is patched while its gate is open", pod.name));
             }

@@ -32,6 +32,7 @@ pub fn run_script(script: Script, mutant: Option<Mutant>, keep_trace: bool) -> O
     let peace_ms = script.peace_ms;
     let mut world = World::new(script, keep_trace);
     world.mutant = mutant;
+    world.oracle.blind_to_preconditions = mutant.is_some();
     let violation = world.run_until(peace_ms).and_then(|_| world.make_peace()).err();
     Outcome {
         hash: world.trace.hash,

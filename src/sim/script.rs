@@ -200,9 +200,21 @@ fn draw_edit(random: &mut Random) -> Step {
     }
 }
 
+/// A watch hangs: of Pods most often, for they say most.
+fn freeze(random: &mut Random, swarm: &Swarm) -> Step {
+    Step::Freeze {
+        controller: random.below(swarm.controllers),
+        kind: random.pick(&[Kind::Pod, Kind::Pod, Kind::Pod, Kind::Set, Kind::Claim, Kind::Revision]),
+        milliseconds: random.range(500, 60_000),
+    }
+}
+
 /// What happens to Pods and to the machinery.
 fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
     let pod = random.below(8);
+    if swarm.controllers > 1 && random.per_mille(250) {
+        return vec![freeze(random, swarm)];
+    }
     match random.below(17) {
         0 => vec![Step::DeletePod(pod)],
         1 => vec![Step::ForceDeletePod(pod)],
@@ -213,11 +225,7 @@ fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
         6 => vec![Step::ForeignPod { ordinal: random.range(0, 5), owned: random.per_mille(600) }],
         7 => vec![Step::RemoveForeignPods],
         8 | 9 | 10 => vec![Step::Crash(random.below(swarm.controllers))],
-        11 => vec![Step::Freeze {
-            controller: random.below(swarm.controllers),
-            kind: random.pick(&super::store::KINDS),
-            milliseconds: random.range(500, 40_000),
-        }],
+        11 => vec![freeze(random, swarm)],
         12 => vec![Step::Quota(random.per_mille(500))],
         13 => vec![if random.per_mille(400) { Step::LoseNode(pod % 3) } else { Step::FindNode(pod % 3) }],
         14 => vec![Step::CrashContainer(pod)],

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::controller::{Answered, Intent, Outcome, Request, Verb};
@@ -110,7 +111,11 @@ impl World {
     }
 
     fn read(&mut self, request: &Request) -> Outcome {
-        let object = self.store.get(request.kind, &request.name).cloned();
+        let mut object = self.store.get(request.kind, &request.name).cloned();
+        if self.mutant == Some(Mutant::AnswersFromTheView) && matches!(request.intent, Intent::Ask(_)) {
+            let view = self.controllers[request.controller].views.get(&request.kind);
+            object = view.and_then(|view| view.objects.get(&request.name)).cloned();
+        }
         match &request.intent {
             Intent::CheckSet => {
                 let same = object.as_ref().is_some_and(|set| set.uid == request.read.set_uid && !set.is_terminating());
@@ -143,13 +148,13 @@ impl World {
                 status.disrupted.clear();
                 snapshot.set.status = Arc::new(status);
             }
-            Mutant::IgnorePartition | Mutant::IgnorePause => {
+            Mutant::IgnorePartition | Mutant::IgnorePause | Mutant::BudgetTooLarge => {
                 let mut spec = (*snapshot.set.spec).clone();
                 if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {
-                    if mutant == Mutant::IgnorePartition {
-                        rolling.partition = None;
-                    } else {
-                        rolling.paused = None;
+                    match mutant {
+                        Mutant::IgnorePartition => rolling.partition = None,
+                        Mutant::IgnorePause => rolling.paused = None,
+                        _ => rolling.max_unavailable = Some(IntOrString::Int(9)),
                     }
                 }
                 snapshot.set.spec = Arc::new(spec);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::run::run_seed;
+use super::run::{run_script, run_seed};
+use super::script::draw;
+use super::world::Mutant;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -46,4 +48,35 @@ fn one_seed_is_one_run() {
     for seed in 1..6 {
         assert_eq!(run_seed(seed, false).hash, run_seed(seed, true).hash, "seed {seed}");
     }
+}
+
+/// A mutant that nothing notices would say that the checks are blind.
+#[test]
+fn every_mutant_is_caught() {
+    const SEEDS: u64 = 300;
+    let mutants = [
+        Mutant::NoUidPrecondition,
+        Mutant::NoVersionPrecondition,
+        Mutant::DisruptBeforeStatus,
+        Mutant::NoLedger,
+        Mutant::StatusWithoutVersion,
+        Mutant::LabelInSecondPatch,
+        Mutant::GateNeverClosed,
+        Mutant::ForgetLedgerAtOnce,
+        Mutant::AnswersFromTheView,
+        Mutant::NoFence,
+        Mutant::BudgetTooLarge,
+        Mutant::IgnorePartition,
+        Mutant::IgnorePause,
+        Mutant::TerminatingPodsUnseen,
+    ];
+    let mut missed = Vec::new();
+    for mutant in mutants {
+        let caught = (1..=SEEDS).find_map(|seed| Some((seed, run_script(draw(seed), Some(mutant), false).violation?)));
+        println!("{mutant:?}: {caught:?}");
+        if caught.is_none() {
+            missed.push(mutant);
+        }
+    }
+    assert!(missed.is_empty(), "not caught within {SEEDS} seeds: {missed:?}");
 }

@@ -69,13 +69,16 @@ pub enum Mutant {
     DisruptBeforeStatus,
     NoLedger,
     StatusWithoutVersion,
-    NoReadYourWrites,
     LabelInSecondPatch,
     GateNeverClosed,
     ForgetLedgerAtOnce,
+    AnswersFromTheView,
+    NoFence,
+    BudgetTooLarge,
     IgnorePartition,
     IgnorePause,
     TerminatingPodsUnseen,
+    NoReadYourWrites,
 }
 
 pub struct World {

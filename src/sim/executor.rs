@@ -397,6 +397,19 @@ impl World {
                 run.failed = true;
                 false
             }
+            (_, Outcome::Refused(409, _)) if request.verb != Verb::Create => {
+                // The object is another one than the plan was made from: that one has to be seen.
+                let known = request
+                    .guard
+                    .version
+                    .clone()
+                    .unwrap_or_else(|| facts::text(&request.body, "/metadata/resourceVersion"));
+                let what = Expect::Version(known.parse().unwrap_or(0) + 1);
+                let name = request.name.clone();
+                one.in_flight.push(Written { kind: request.kind, name, what, since_ms: now });
+                run.failed = true;
+                false
+            }
             (_, Outcome::Refused(..) | Outcome::Unknown | Outcome::Template(_)) => {
                 run.failed = true;
                 false

@@ -52,6 +52,8 @@ struct Outstanding {
     uid: Box<str>,
     /// The version of the set that it rests on.
     read_version: u64,
+    /// States of the Pod from before the write say nothing.
+    done_version: u64,
 }
 
 impl Oracle {
@@ -110,6 +112,9 @@ impl Oracle {
     fn forget_if_over(&mut self, now: i64, object: &Object, cluster: &Cluster) {
         let Some(pod) = object.pod() else { return };
         let Some(entry) = pod.ordinal_of(SET).and_then(|ordinal| self.outstanding.get(&ordinal)) else { return };
+        if object.version < entry.done_version {
+            return;
+        }
         let begin = self.history.iter().rposition(|state| state.version <= entry.read_version).unwrap_or(0);
         let min_ready =
             self.history[begin..].iter().map(|state| state.spec.min_ready_seconds).min().unwrap_or_default();
@@ -154,7 +159,7 @@ impl Oracle {
     }
 
     /// The write was done, and changed something.
-    pub fn after(&mut self, now: i64, request: &Request, _cluster: &Cluster) {
+    pub fn after(&mut self, now: i64, request: &Request, version: u64) {
         self.writes += 1;
         self.last_write_ms = now;
         if let Some(entry) = self.taking_down.take() {
@@ -163,7 +168,7 @@ impl Oracle {
                 Verb::PatchStatus => "a gate was closed",
                 _ => "a Ready Pod was patched",
             });
-            self.outstanding.insert(entry.ordinal, entry);
+            self.outstanding.insert(entry.ordinal, Outstanding { done_version: version, ..entry });
         }
     }
 
@@ -307,7 +312,12 @@ impl Oracle {
             let others: Vec<&Ordinal> = self.outstanding.keys().collect();
             return Err(format!("S4: {} is taken down while {others:?} are down", pod.name));
         }
-        self.taking_down = Some(Outstanding { ordinal, uid: pod.uid.clone(), read_version: request.read.set_version });
+        self.taking_down = Some(Outstanding {
+            ordinal,
+            uid: pod.uid.clone(),
+            read_version: request.read.set_version,
+            done_version: 0,
+        });
         Ok(())
     }
 
@@ -338,7 +348,7 @@ impl Oracle {
             return Err("S17: a negative count".to_owned());
         }
         for entry in &set.status.disrupted {
-            let kept = status.disrupted.iter().any(|other| other.ordinal == entry.ordinal && other.uid == entry.uid);
+            let kept = status.disrupted.contains(entry);
             let wanted = window.iter().all(|state| state.spec.slots.contains(entry.ordinal));
             if kept || !wanted {
                 continue;

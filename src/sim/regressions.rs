@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::run::run_script;
 use super::script::{Script, Step, Swarm, template};
 use super::store::Kind;
+use super::world::Mutant;
 
 const SECOND: i64 = 1000;
 
@@ -40,27 +41,37 @@ fn use_template(name: &str) -> Step {
     Step::Spec(json!({"template": template(name)}))
 }
 
-/// Runs the story with many different timings, and then into peace.
-fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
+/// Runs the story with many different timings, and then into peace. What the first broken one says.
+fn try_out(
+    seeds: u64,
+    swarm: &Swarm,
+    set: &Value,
+    story: &[(i64, Step)],
+    mutant: Option<Mutant>,
+) -> Result<(), String> {
     let mut steps = vec![(0, Step::CreateSet)];
     steps.extend_from_slice(story);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     for seed in 1..=seeds {
         let script = Script { seed, swarm: swarm.clone(), set: set.clone(), steps: steps.clone(), peace_ms };
-        let outcome = run_script(script, None, true);
+        let outcome = run_script(script, mutant, true);
         if let Some(violation) = outcome.violation {
             let end = outcome.lines.len().saturating_sub(40);
-            panic!("timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n"));
+            return Err(format!("timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n")));
         }
+    }
+    Ok(())
+}
+
+fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
+    if let Err(violation) = try_out(seeds, swarm, set, story, None) {
+        panic!("{violation}");
     }
 }
 
 #[test]
 fn condemned_pods_that_cannot_run_do_not_hold_each_other_up() {
-    let story = [
-        (60 * SECOND, use_template("broken")),
-        (90 * SECOND, Step::Spec(json!({"replicas": 3}))),
-    ];
+    let story = [(60 * SECOND, use_template("broken")), (90 * SECOND, Step::Spec(json!({"replicas": 3})))];
     tell(5, &calm(1, 10), &set(5, json!({"maxUnavailable": 2})), &story);
 }
 
@@ -76,10 +87,7 @@ fn a_healthy_condemned_pod_does_not_wait_for_a_lower_one() {
 #[test]
 fn gates_that_were_closed_for_an_update_are_opened_on_condemned_pods() {
     let rolling = json!({"maxUnavailable": 2, "inPlaceUpdateStrategy": {"gracePeriodSeconds": 20}});
-    let story = [
-        (60 * SECOND, use_template("B")),
-        (62 * SECOND, Step::Spec(json!({"replicas": 3}))),
-    ];
+    let story = [(60 * SECOND, use_template("B")), (62 * SECOND, Step::Spec(json!({"replicas": 3})))];
     tell(5, &calm(1, 10), &set(5, rolling), &story);
 }
 
@@ -90,5 +98,20 @@ fn a_controller_that_is_behind_leaves_the_newest_revision_alone() {
         (60 * SECOND, Step::Freeze { controller: 0, kind: Kind::Set, milliseconds: 30_000 }),
         (60 * SECOND + 1, use_template("B")),
     ];
-    tell(60, &calm(2, 300), &set(1, json!({})), &story);
+    tell(30, &calm(2, 300), &set(1, json!({})), &story);
+}
+
+/// The entry of another controller's disruption, and a view of the Pod from before it: only a live
+/// read may say that it is over.
+#[test]
+fn an_entry_never_leaves_the_ledger_by_an_old_view() {
+    let story = [
+        (60 * SECOND, Step::Freeze { controller: 0, kind: Kind::Pod, milliseconds: 60_000 }),
+        (61 * SECOND, Step::Flap { pod: 0, milliseconds: 200 }),
+        (65 * SECOND, use_template("B")),
+    ];
+    let (swarm, set) = (calm(2, 30), set(1, json!({"podUpdatePolicy": "ReCreate"})));
+    tell(5, &swarm, &set, &story);
+    let broken = try_out(5, &swarm, &set, &story, Some(Mutant::AnswersFromTheView));
+    assert!(broken.is_err_and(|violation| violation.contains("ledger: the entry of 0 leaves")));
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::facts;
 use super::script::{GOOD_TEMPLATES, Script, Step, draw, template};
-use super::store::Kind;
-use super::world::{Mutant, SET, Violation, World};
+use super::store::{KINDS, Kind};
+use super::world::{Event, Mutant, SET, Violation, World};
 use crate::api::names;
 use crate::inplace::{differences, template_of_pod, with_defaults};
 use crate::model::{Gate, ValidSpec, canonical};
@@ -52,6 +52,14 @@ impl World {
             self.node_up(node);
         }
         self.remove_foreign_pods();
+        for controller in 0..self.controllers.len() {
+            for kind in KINDS {
+                if let Some(view) = self.controllers[controller].views.get_mut(&kind) {
+                    view.frozen_until_ms = 0;
+                }
+                self.after(1, Event::Deliver { controller, kind });
+            }
+        }
         let until = self.now + 60_000;
         self.run_until(until)?;
         if self.set_version().is_none() {

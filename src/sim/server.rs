@@ -66,7 +66,7 @@ impl World {
         match result {
             Ok(object) => {
                 if self.store.version > version {
-                    self.oracle.after(self.now, request, &self.cluster);
+                    self.oracle.after(self.now, request, self.store.version);
                 }
                 Outcome::Done(Some(object))
             }

@@ -16,7 +16,7 @@ fn every_seed_keeps_every_property() {
     let first = number("SIM_FIRST").unwrap_or(1);
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => first..first + number("SIM_SEEDS").unwrap_or(300),
+        None => first..first + number("SIM_SEEDS").unwrap_or(200),
     };
     let mut broken = Vec::new();
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
@@ -50,7 +50,7 @@ fn one_seed_is_one_run() {
     }
 }
 
-/// A mutant that nothing notices would say that the checks are blind.
+/// Those that random worlds meet often enough; another stands with the stories. A mutant that nothing notices would say that the checks are blind.
 #[test]
 fn every_mutant_is_caught() {
     const SEEDS: u64 = 300;
@@ -63,7 +63,6 @@ fn every_mutant_is_caught() {
         Mutant::LabelInSecondPatch,
         Mutant::GateNeverClosed,
         Mutant::ForgetLedgerAtOnce,
-        Mutant::AnswersFromTheView,
         Mutant::NoFence,
         Mutant::BudgetTooLarge,
         Mutant::IgnorePartition,

@@ -7,21 +7,17 @@ use serde_json::Value;
 use super::controller::{Answered, Expect, Intent, Outcome, Read, Request, Stage, Verb, Written};
 use super::facts;
 use super::store::{Guard, Kind};
-use super::world::{Event, Mutant, SET, World, note};
-use crate::api::names;
+use super::summary::{action_name, summary};
+use super::world::{Event, Mutant, World, note};
 use crate::model::snapshot::Refusal;
 use crate::model::{LivePod, Snapshot, TemplateAnswer};
-use crate::plan::action::{Action, GateWhy, PatchWhy, Question, RevisionAction, StatusWrite, Target};
+use crate::plan::action::{Action, Question};
 use crate::plan::{Plan, plan};
 
 /// How often a plan may ask before it is given up.
 const ROUNDS_MAX: usize = 8;
 /// How long a client waits for an answer.
 const TIMEOUT_MS: i64 = 10_000;
-
-fn guard(target: &Target) -> Guard {
-    Guard { uid: Some(target.uid.clone()), version: Some(target.resource_version.clone()) }
-}
 
 impl World {
     pub fn request(&self, controller: usize, verb: Verb, kind: Kind, name: &str, intent: Intent) -> Request {
@@ -188,125 +184,6 @@ impl World {
         self.issue(controller, chains);
     }
 
-    fn status_request(&self, controller: usize) -> Option<VecDeque<Request>> {
-        let run = self.controllers[controller].run.as_ref()?;
-        if run.plan.status_write == StatusWrite::None {
-            return None;
-        }
-        let mut request = self.request(controller, Verb::PutStatus, Kind::Set, SET, Intent::Status);
-        let mut status = run.plan.status.clone();
-        if matches!(self.mutant, Some(Mutant::NoLedger)) {
-            status.disrupted.clear();
-        }
-        request.body = serde_json::to_value(&status).unwrap_or_default();
-        request.guard = Guard { uid: None, version: Some(run.snapshot.set.resource_version.clone()) };
-        if self.mutant == Some(Mutant::StatusWithoutVersion) {
-            request.guard.version = None;
-        }
-        Some(VecDeque::from([request]))
-    }
-
-    fn revision(&self, controller: usize, action: &RevisionAction) -> VecDeque<Request> {
-        let intent = Intent::Revision(action.clone());
-        let run = self.controllers[controller].run.as_ref();
-        match action {
-            RevisionAction::Create { name, hash, number, data } => {
-                let owner = run.map(|run| crate::plan::build::controller_reference(&run.snapshot.set));
-                let mut request = self.request(controller, Verb::Create, Kind::Revision, name, intent);
-                request.body = serde_json::json!({
-                    "metadata": {"name": name, "labels": {names::HASH_LABEL: hash}, "ownerReferences": [owner]},
-                    "revision": number, "data": **data,
-                });
-                VecDeque::from([request])
-            }
-            RevisionAction::Renumber { name, uid, resource_version, number } => {
-                let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
-                request.body = serde_json::json!({
-                    "metadata": {"uid": uid, "resourceVersion": resource_version}, "revision": number,
-                });
-                VecDeque::from([request])
-            }
-            RevisionAction::Adopt { name, uid, resource_version } => {
-                let owner = run.map(|run| crate::plan::build::controller_reference(&run.snapshot.set));
-                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
-                let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
-                request.body = serde_json::json!({"metadata": {
-                    "uid": uid, "resourceVersion": resource_version, "ownerReferences": [owner],
-                }});
-                VecDeque::from([check, request])
-            }
-            RevisionAction::Delete { name, uid, resource_version, hash } => {
-                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckRevision(hash.clone()));
-                let mut request = self.request(controller, Verb::Delete, Kind::Revision, name, intent);
-                request.guard = Guard { uid: Some(uid.clone()), version: Some(resource_version.clone()) };
-                VecDeque::from([check, request])
-            }
-        }
-    }
-
-    fn action(&self, controller: usize, action: &Action) -> Vec<VecDeque<Request>> {
-        let intent = || Intent::Act(action.clone());
-        let one = |request: Request| vec![VecDeque::from([request])];
-        let patch = |verb: Verb, kind: Kind, target: &Target, body: &Value| {
-            let mut request = self.request(controller, verb, kind, &target.name, intent());
-            request.body = body.clone();
-            request
-        };
-        match action {
-            Action::CreatePod { name, claims, pod, .. } => {
-                let mut chain = VecDeque::new();
-                for claim in claims {
-                    let name = facts::text(claim, "/metadata/name");
-                    let mut request = self.request(controller, Verb::Create, Kind::Claim, &name, Intent::Claim);
-                    request.body = claim.clone();
-                    chain.push_back(request);
-                }
-                let mut request = self.request(controller, Verb::Create, Kind::Pod, name, intent());
-                request.body = (**pod).clone();
-                chain.push_back(request);
-                vec![chain]
-            }
-            Action::CreateClaim { name, claim, .. } => {
-                let mut request = self.request(controller, Verb::Create, Kind::Claim, name, Intent::Claim);
-                request.body = (**claim).clone();
-                one(request)
-            }
-            Action::DeletePod { target, .. } => {
-                let mut request = self.request(controller, Verb::Delete, Kind::Pod, &target.name, intent());
-                request.guard = guard(target);
-                match self.mutant {
-                    Some(Mutant::NoUidPrecondition) => request.guard = Guard::default(),
-                    Some(Mutant::NoVersionPrecondition) => request.guard.version = None,
-                    _ => {}
-                }
-                one(request)
-            }
-            Action::PatchPodStatus { why: GateWhy::Close, .. } if self.mutant == Some(Mutant::GateNeverClosed) => {
-                Vec::new()
-            }
-            Action::PatchPod { why: PatchWhy::Fence, .. } if self.mutant == Some(Mutant::NoFence) => Vec::new(),
-            Action::PatchPod { target, patch: body, why, .. } => {
-                let mut request = patch(Verb::Patch, Kind::Pod, target, body);
-                if self.mutant == Some(Mutant::NoVersionPrecondition) {
-                    drop(request.body["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion")));
-                }
-                if self.mutant == Some(Mutant::LabelInSecondPatch) && *why == PatchWhy::InPlace {
-                    return vec![in_two(request)];
-                }
-                one(request)
-            }
-            Action::PatchPodStatus { target, patch: body, .. } => {
-                one(patch(Verb::PatchStatus, Kind::Pod, target, body))
-            }
-            Action::PatchClaim { target, patch: body, .. } => one(patch(Verb::Patch, Kind::Claim, target, body)),
-            Action::AdoptPod { target, patch: body, .. } => {
-                let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
-                vec![VecDeque::from([check, patch(Verb::Patch, Kind::Pod, target, body)])]
-            }
-            Action::ReleasePod { target, patch: body, .. } => one(patch(Verb::Patch, Kind::Pod, target, body)),
-        }
-    }
-
     pub fn answered(&mut self, answered: Answered) {
         let Answered { request, outcome } = answered;
         let controller = request.controller;
@@ -435,72 +312,4 @@ fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::s
         Question::DefaultedTemplate { .. } => {}
     }
     true
-}
-
-/// The revision label after the images, as nobody should do it.
-fn in_two(request: Request) -> VecDeque<Request> {
-    let mut first = request.clone();
-    let mut second = request;
-    drop(first.body["metadata"].as_object_mut().map(|metadata| metadata.remove("labels")));
-    if let Some(body) = second.body.as_object_mut() {
-        body.remove("spec");
-    }
-    drop(second.body["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion")));
-    VecDeque::from([first, second])
-}
-
-fn action_name(action: &Action) -> String {
-    action.object().rsplit(' ').next().unwrap_or_default().to_owned()
-}
-
-fn summary(plan: &Plan) -> String {
-    let mut parts: Vec<String> = plan
-        .revisions
-        .iter()
-        .map(|action| match action {
-            RevisionAction::Create { name, number, .. } => format!("create {name} as {number}"),
-            RevisionAction::Renumber { name, number, .. } => format!("renumber {name} to {number}"),
-            RevisionAction::Adopt { name, .. } => format!("adopt {name}"),
-            RevisionAction::Delete { name, .. } => format!("delete {name}"),
-        })
-        .collect();
-    if plan.status_write != StatusWrite::None {
-        let ledger: Vec<String> = plan
-            .status
-            .disrupted
-            .iter()
-            .map(|entry| format!("{}/{}@{}→{}", entry.ordinal, entry.uid, entry.resource_version, entry.revision))
-            .collect();
-        let progressing = plan.status.conditions.iter().find(|one| one.type_ == "Progressing");
-        let why = progressing
-            .map(|one| format!("{} {}", one.reason.as_deref().unwrap_or(""), one.message.as_deref().unwrap_or("")));
-        parts.push(format!(
-            "status ({} ready, {} updated [{}], {} ledger [{}], {})",
-            plan.status.ready_replicas,
-            plan.status.updated_replicas,
-            plan.status.updated_ordinals.as_deref().unwrap_or(""),
-            if plan.status.current_revision == plan.status.update_revision {
-                "current=update"
-            } else {
-                "current≠update"
-            },
-            ledger.join(" "),
-            why.unwrap_or_default(),
-        ));
-    }
-    let describe = |action: &Action| {
-        let what = match action {
-            Action::CreatePod { .. } | Action::CreateClaim { .. } => "create".to_owned(),
-            Action::DeletePod { why, .. } => format!("delete {why:?}"),
-            Action::PatchPod { why, .. } => format!("patch {why:?}"),
-            Action::PatchPodStatus { why, .. } => format!("gate {why:?}"),
-            Action::PatchClaim { .. } => "own".to_owned(),
-            Action::AdoptPod { .. } => "adopt".to_owned(),
-            Action::ReleasePod { .. } => "release".to_owned(),
-        };
-        format!("{what} {}", action.object())
-    };
-    parts.extend(plan.actions.iter().flatten().map(describe));
-    parts.extend(plan.disruptions.iter().map(|action| format!("DISRUPT {}", describe(action))));
-    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
 }

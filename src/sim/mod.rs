@@ -12,10 +12,12 @@ mod oracle;
 mod plan_oracle;
 mod random;
 mod regressions;
+mod requests;
 mod run;
 mod script;
 mod server;
 mod store;
+mod summary;
 mod user;
 mod world;
 

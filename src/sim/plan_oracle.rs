@@ -16,7 +16,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     completion(snapshot, &spec, plan)
 }
 
-fn pod_of<'a>(snapshot: &'a Snapshot, ordinal: Ordinal) -> Option<&'a PodFacts> {
+fn pod_of(snapshot: &Snapshot, ordinal: Ordinal) -> Option<&PodFacts> {
     let name = format!("{}-{ordinal}", snapshot.set.name);
     snapshot.pods.get(name.as_str()).map(|pod| &**pod)
 }
@@ -32,10 +32,10 @@ fn fresh_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<()
     let mut down: BTreeSet<Ordinal> =
         spec.slots.ordinals().iter().copied().filter(|ordinal| !is_available(snapshot, spec, *ordinal)).collect();
     for action in plan.actions.iter().flatten() {
-        if let Some((ordinal, name)) = takes_down(action) {
-            if pod_of(snapshot, ordinal).is_some_and(PodFacts::is_ready) {
-                return Err(format!("S5: {name} is Ready and taken down without the ledger"));
-            }
+        if let Some((ordinal, name)) = takes_down(action)
+            && pod_of(snapshot, ordinal).is_some_and(PodFacts::is_ready)
+        {
+            return Err(format!("S5: {name} is Ready and taken down without the ledger"));
         }
     }
     let mut fresh = 0;

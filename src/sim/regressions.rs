@@ -115,3 +115,15 @@ fn an_entry_never_leaves_the_ledger_by_an_old_view() {
     let broken = try_out(5, &swarm, &set, &story, Some(Mutant::AnswersFromTheView));
     assert!(broken.is_err_and(|violation| violation.contains("ledger: the entry of 0 leaves")));
 }
+
+/// A crash between the ledger and its disruption, and then nobody wants the disruption any more:
+/// the entry leaves only when no late request can do it.
+#[test]
+fn a_disruption_that_is_not_wanted_any_more_is_fenced() {
+    let story =
+        [(60 * SECOND, use_template("B")), (60 * SECOND + 700, Step::Crash(0)), (60 * SECOND + 701, use_template("A"))];
+    let (swarm, set) = (calm(1, 300), set(1, json!({"podUpdatePolicy": "ReCreate"})));
+    tell(20, &swarm, &set, &story);
+    let broken = try_out(20, &swarm, &set, &story, Some(Mutant::NoFence));
+    assert!(broken.is_err_and(|violation| violation.contains("the ledger holds")));
+}

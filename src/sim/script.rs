@@ -224,7 +224,7 @@ fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
         5 => vec![Step::LieAboutRevision(pod)],
         6 => vec![Step::ForeignPod { ordinal: random.range(0, 5), owned: random.per_mille(600) }],
         7 => vec![Step::RemoveForeignPods],
-        8 | 9 | 10 => vec![Step::Crash(random.below(swarm.controllers))],
+        8..=10 => vec![Step::Crash(random.below(swarm.controllers))],
         11 => vec![freeze(random, swarm)],
         12 => vec![Step::Quota(random.per_mille(500))],
         13 => vec![if random.per_mille(400) { Step::LoseNode(pod % 3) } else { Step::FindNode(pod % 3) }],

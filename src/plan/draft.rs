@@ -37,8 +37,9 @@ pub struct Draft {
     pub blocked: Vec<String>,
     /// What stands in the way of Pods that should exist.
     pub failures: Vec<(&'static str, String)>,
-    /// Ordinals for which this plan creates a Pod on the update revision.
-    pub created_updated: BTreeSet<Ordinal>,
+    /// Ordinals for which this plan creates a Pod on the update revision, or, with priorities, deletes the old one for
+    /// it: the order must not turn round before the new one is there.
+    pub updated: BTreeSet<Ordinal>,
     /// Slots that are not available, or that the ledger names.
     unavailable: BTreeSet<Ordinal>,
     touched: BTreeSet<Box<str>>,
@@ -148,7 +149,7 @@ impl Draft {
                 ordinal: slot.ordinal,
                 uid: pod.uid.to_string(),
                 resource_version: pod.resource_version.to_string(),
-                revision: context.revisions.update.hash.to_string(),
+                revision: super::scale::revision_for(context, slot).hash.to_string(),
             }),
         }
         self.unavailable.insert(slot.ordinal);

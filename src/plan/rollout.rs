@@ -25,8 +25,8 @@ pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut
     }
 }
 
-/// Slots in the order of their update, as indices: the highest first; with priorities, those that
-/// are updated, then those that have no old Pod to keep, then the others by priority.
+/// Slots in the order of their update, as indices: the highest first; with priorities, those that are updated or were
+/// deleted to be, then the others by priority, a missing Pod by the template's labels.
 fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &View) -> Vec<usize> {
     let mut order: Vec<usize> = (0..view.slots.len()).rev().collect();
     let Some(priority) = &spec.rolling.priority else { return order };
@@ -40,12 +40,17 @@ fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: 
     };
     order.sort_by_cached_key(|index| {
         let slot = &view.slots[*index];
-        let updated = slot.member().map_or(slot.was_updated, |member| member.is_on(update)) || being_replaced(slot);
-        match slot.pod() {
-            _ if updated => (0, PriorityKey::default()),
-            Some(pod) if !pod.is_terminating() => (2, priority_key(priority, pod)),
-            _ => (1, PriorityKey::default()),
+        let gone = slot.pod().is_none_or(|pod| pod.is_terminating());
+        let updated = slot.member().is_some_and(|member| member.is_on(update))
+            || (gone && (slot.was_updated || being_replaced(slot)));
+        if updated {
+            return (0, PriorityKey::default());
         }
+        let label = |key: &str| match slot.pod() {
+            Some(pod) => pod.labels.get(key).map(|value| &**value),
+            None => update.template.get("metadata")?.get("labels")?.get(key)?.as_str(),
+        };
+        (1, priority_key(priority, label))
     });
     order
 }
@@ -53,15 +58,15 @@ fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: 
 /// Sorts ascending: what comes first is updated first.
 type PriorityKey = (i64, i64);
 
-fn priority_key(priority: &Priority, pod: &PodFacts) -> PriorityKey {
+fn priority_key<'a>(priority: &Priority, label: impl Fn(&str) -> Option<&'a str>) -> PriorityKey {
     match priority {
         Priority::Weight(terms) => {
             let weight: i64 =
-                terms.iter().filter(|(_, selector)| selector.matches_map(&pod.labels)).map(|(weight, _)| weight).sum();
+                terms.iter().filter(|(_, selector)| selector.matches(&label)).map(|(weight, _)| weight).sum();
             (-weight, 0)
         }
         Priority::Order(keys) => {
-            let found = keys.iter().enumerate().find_map(|(level, key)| Some((level, pod.labels.get(key.as_str())?)));
+            let found = keys.iter().enumerate().find_map(|(level, key)| Some((level, label(key)?)));
             match found {
                 Some((level, value)) => (i64::try_from(level).unwrap_or(i64::MAX), -trailing_number(value)),
                 None => (i64::MAX, 0),
@@ -305,7 +310,11 @@ fn advance(
         Step::Recreate(reason) => {
             let action =
                 Action::DeletePod { ordinal: slot.ordinal, target: target(pod), why: DeleteWhy::Update, reason };
-            draft.disrupt(context, slot, pod, action)
+            let taken = draft.disrupt(context, slot, pod, action);
+            if taken && context.spec.rolling.priority.is_some() {
+                draft.updated.insert(slot.ordinal);
+            }
+            taken
         }
         Step::InPlace(patch) => in_place(context, draft, slot, member, &patch, closed_since),
     }

@@ -106,7 +106,7 @@ fn create(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
         }
     };
     if revision.hash == context.revisions.update.hash {
-        draft.created_updated.insert(slot.ordinal);
+        draft.updated.insert(slot.ordinal);
     }
     let pod = build::pod(context.snapshot, context.spec, revision, slot.ordinal);
     let reason = format!("the set has no Pod {}", slot.name);

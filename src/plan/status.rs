@@ -140,8 +140,9 @@ fn updated_ordinals(context: Context<'_>, draft: &Draft) -> Ranges {
             .slots
             .iter()
             .filter(|slot| match &slot.holder {
-                Holder::Member(member) => member.is_on(update),
-                _ => slot.was_updated || draft.created_updated.contains(&slot.ordinal),
+                Holder::Member(member) if member.is_on(update) => true,
+                Holder::Member(member) if !member.pod.is_terminating() => draft.updated.contains(&slot.ordinal),
+                _ => slot.was_updated || draft.updated.contains(&slot.ordinal),
             })
             .map(|slot| slot.ordinal),
     )

@@ -652,3 +652,36 @@ fn a_paused_set_that_is_scaled_to_0_keeps_its_current_revision() {
     world.pods.clear();
     assert_eq!(world.plan().status.current_revision, Some(revision_name("web", &hash_of("app:v1"))));
 }
+
+#[test]
+fn a_held_pod_that_dies_under_priorities_comes_back_on_its_revision() {
+    let mut world = World::rolling(
+        3,
+        json!({"partition": 1, "unorderedUpdate": {"priorityStrategy": {"weightPriority": [
+            {"weight": 50, "matchSelector": {"matchLabels": {"role": "replica"}}}]}}}),
+    );
+    for index in [1, 2] {
+        world.pods[index].labels.insert("role".into(), "replica".into());
+    }
+    world.pods[2] = PodFacts { labels: world.pods[2].labels.clone(), ..pod(2, "app:v2") };
+    world.pods[2].labels.insert(names::REVISION_LABEL.into(), hash_of("app:v2").into());
+    world.pods.remove(0);
+    assert_eq!(deeds(&world.plan()), ["create web-0 app:v1"]);
+}
+
+#[test]
+fn a_pod_deleted_for_its_update_under_priorities_comes_back_updated() {
+    let mut world = World::rolling(
+        2,
+        json!({"partition": 1, "podUpdatePolicy": "ReCreate", "unorderedUpdate": {"priorityStrategy": {
+            "orderPriority": [{"orderedKey": "order"}]}}}),
+    );
+    world.pods[0].labels.insert("order".into(), "9".into());
+    world.status.update_revision = Some(revision_name("web", &hash_of("app:v2")));
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["delete web-0"]);
+    assert_eq!(plan.status.updated_ordinals.as_deref(), Some("0"));
+    world.status = plan.status;
+    world.pods.remove(0);
+    assert_eq!(deeds(&world.plan()), ["create web-0 app:v2"]);
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts;
 use super::kubelet::PodRun;
-use super::store::{Guard, Kind, stamp};
+use super::store::{Guard, Kind, Object, stamp};
 use super::world::{Event, World, note};
 
 pub const NODES: usize = 3;
@@ -131,8 +131,10 @@ impl World {
         }
     }
 
+    /// Pods that have no node yet do not protect a claim.
     fn is_used(&self, claim: &str) -> bool {
-        self.store.all(Kind::Pod).any(|(_, pod)| {
+        let placed = |pod: &Object| pod.pod().is_some_and(|pod| pod.node.is_some());
+        self.store.all(Kind::Pod).filter(|(_, pod)| placed(pod)).any(|(_, pod)| {
             facts::list(&pod.value, "/spec/volumes")
                 .iter()
                 .any(|volume| &*facts::text(volume, "/persistentVolumeClaim/claimName") == claim)

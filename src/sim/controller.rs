@@ -45,6 +45,20 @@ pub struct View {
     pub frozen_until_ms: i64,
 }
 
+impl View {
+    /// A live read, made when the store was at this version; news that came since stays.
+    pub fn learn(&mut self, name: &str, object: Option<Arc<Object>>, version: u64) {
+        if self.objects.get(name).is_some_and(|known| known.version > version) {
+            return;
+        }
+        match object {
+            Some(object) => drop(self.objects.insert(name.into(), object)),
+            None => drop(self.objects.remove(name)),
+        }
+        self.floors.insert(name.into(), version);
+    }
+}
+
 /// A write of our own that the views may not show yet.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -140,6 +154,8 @@ pub enum Intent {
 pub struct Answered {
     pub request: Request,
     pub outcome: Outcome,
+    /// The store's version when the request arrived.
+    pub version: u64,
 }
 
 #[derive(Debug)]

@@ -65,7 +65,7 @@ impl World {
         let delay = if slow { self.random.range(1000, 25_000) } else { self.random.range(1, self.swarm.request_ms) };
         let mut request = request;
         if delay > TIMEOUT_MS {
-            let given_up = Answered { request: request.clone(), outcome: Outcome::Unknown };
+            let given_up = Answered { request: request.clone(), outcome: Outcome::Unknown, version: 0 };
             self.after(TIMEOUT_MS, Event::Answer(Box::new(given_up)));
             request.abandoned = true;
         }
@@ -185,13 +185,13 @@ impl World {
     }
 
     pub fn answered(&mut self, answered: Answered) {
-        let Answered { request, outcome } = answered;
+        let Answered { request, outcome, version } = answered;
         let controller = request.controller;
         let one = &self.controllers[controller];
         if request.epoch != one.epoch || one.run.is_none() {
             return;
         }
-        let chain_goes_on = self.learn(&request, outcome);
+        let chain_goes_on = self.learn(&request, outcome, version);
         if chain_goes_on && self.send_next(controller, request.chain) {
             return;
         }
@@ -203,7 +203,7 @@ impl World {
     }
 
     /// What an answer means. False: the rest of the chain is dropped.
-    fn learn(&mut self, request: &Request, outcome: Outcome) -> bool {
+    fn learn(&mut self, request: &Request, outcome: Outcome, version: u64) -> bool {
         let now = self.now;
         let one = &mut self.controllers[request.controller];
         let Some(run) = &mut one.run else { return false };
@@ -227,20 +227,8 @@ impl World {
                 true
             }
             (Intent::Refresh, Outcome::Done(object)) => {
-                let version = self.store.version;
                 if let Some(view) = one.views.get_mut(&request.kind) {
-                    let floor = match object {
-                        Some(object) => {
-                            let floor = object.version;
-                            view.objects.insert(request.name.clone(), object);
-                            floor
-                        }
-                        None => {
-                            view.objects.remove(&request.name);
-                            version
-                        }
-                    };
-                    view.floors.insert(request.name.clone(), floor);
+                    view.learn(&request.name, object, version);
                 }
                 one.in_flight.retain(|written| written.kind != request.kind || written.name != request.name);
                 true

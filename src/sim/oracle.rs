@@ -11,7 +11,7 @@ use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
-use crate::api::names;
+use crate::api::{Disruption, names};
 use crate::inplace::differences;
 use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
@@ -297,10 +297,9 @@ impl Oracle {
         if !pod.is_ready() || pod.is_terminal() {
             return Ok(());
         }
-        let ledger = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| set.status.disrupted.clone());
-        let entry =
-            ledger.unwrap_or_default().into_iter().any(|entry| entry.ordinal == ordinal && *entry.uid == *pod.uid);
-        if !entry {
+        let set = store.get(Kind::Set, SET).and_then(|set| set.set()).filter(|set| set.uid == request.read.set_uid);
+        let is_it = |entry: &Disruption| entry.ordinal == ordinal && *entry.uid == *pod.uid;
+        if set.is_some_and(|set| !set.status.disrupted.iter().any(is_it)) {
             return Err(format!("ledger: {} is taken down and does not stand in it", pod.name));
         }
         let legal = window.iter().any(|state| {

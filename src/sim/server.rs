@@ -48,7 +48,7 @@ impl World {
         }
         let delay = self.random.range(1, self.swarm.request_ms);
         let (delay, outcome) = if lost { (delay + LOST_MS, Outcome::Unknown) } else { (delay, outcome) };
-        self.after(delay, Event::Answer(Box::new(Answered { request, outcome })));
+        self.after(delay, Event::Answer(Box::new(Answered { request, outcome, version: self.store.version })));
     }
 
     fn serve(&mut self, request: &Request) -> Outcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::space::{hash_in, is_ready, label, ordinal, pod_name, revision_label, uid};
+use crate::harness::space::{hash_in, is_ready, label, ordinal, own_labels, pod_name, revision_label, uid};
 use crate::harness::{Context, Result, Space, set};
 use crate::{ensure, ensure_eq, test_list};
 
@@ -63,7 +63,7 @@ async fn a_deleted_pod_comes_back_as_itself(space: Space) -> Result {
     let recorder = space.record().await?;
     let before = space.pods_of("web").await?;
     let after = space.delete_and_wait("web-1").await?;
-    ensure_eq!(after.metadata.labels, before[1].metadata.labels, "labels");
+    ensure_eq!(own_labels(&after), own_labels(&before[1]), "labels");
     ensure_eq!(after.spec.as_ref().and_then(|spec| spec.hostname.as_deref()), Some("web-1"), "hostname");
     space.settled("web").await?;
     let others = space.pods_of("web").await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::space::{hash_in, label, pod_name, revision_label};
+use crate::harness::space::{hash_in, label, own_labels, pod_name, revision_label};
 use crate::harness::{Context, Result, Space, set};
 use crate::{ensure, ensure_eq, test_list};
 
@@ -41,7 +41,7 @@ async fn check_names(space: &Space, name: &str) -> Result {
         ensure_eq!(revision_label(pod), hash_in(status.update_revision.as_deref()), "revision label");
     }
     let again = space.delete_and_wait(pod_name(&pods[1])).await?;
-    ensure_eq!(again.metadata.labels, pods[1].metadata.labels, "labels after re-creation");
+    ensure_eq!(own_labels(&again), own_labels(&pods[1]), "labels after re-creation");
     ensure_eq!(hostnames(&[again]), before[1..], "hostname after re-creation");
     space.set_image(name, "v2").await?;
     space.settled(name).await

@@ -383,6 +383,13 @@ pub fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
+/// The labels of a Pod but for those that the apiserver copies from the node that it happens to be on.
+pub fn own_labels(pod: &Pod) -> std::collections::BTreeMap<String, String> {
+    let mut labels = pod.metadata.labels.clone().unwrap_or_default();
+    labels.retain(|key, _| !key.starts_with("topology.kubernetes.io/"));
+    labels
+}
+
 pub fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }

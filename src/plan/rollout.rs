@@ -142,10 +142,7 @@ fn delete_specified(context: Context<'_>, draft: &mut Draft) {
 fn relabel(context: Context<'_>, draft: &mut Draft) {
     for slot in &context.view.slots {
         let Some(member) = slot.member() else { continue };
-        let On::Known(revision) = &member.on else { continue };
-        if member.label_is_hash() || member.pod.is_terminating() {
-            continue;
-        }
+        let Some(revision) = member.unlabelled().filter(|_| !member.pod.is_terminating()) else { continue };
         let nothing = InPlacePatch { rebuild: Vec::new(), metadata_only: true, differences: Vec::new() };
         let template = &revision.template;
         let patch = pod_patch(&member.pod, template, template, &nothing, &revision.hash, None);

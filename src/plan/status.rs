@@ -112,7 +112,8 @@ impl Counts {
             }
             if let Some(slot) = slot {
                 counts.slots_available += usize::from(available);
-                counts.under_way += usize::from(is_under_way(context, pod));
+                let unlabelled = slot.member().is_some_and(|member| member.unlabelled().is_some());
+                counts.under_way += usize::from(unlabelled || is_under_way(context, pod));
                 if !updated {
                     counts.outdated += 1;
                     counts.held += usize::from(slot.held);

@@ -685,3 +685,12 @@ fn a_pod_deleted_for_its_update_under_priorities_comes_back_updated() {
     world.pods.remove(0);
     assert_eq!(deeds(&world.plan()), ["create web-0 app:v2"]);
 }
+
+#[test]
+fn an_adoption_is_complete_when_the_labels_are_ours() {
+    let mut world = World::settled(1, json!({}));
+    world.pods[0].labels.insert(names::REVISION_LABEL.into(), revision_name("web", &hash_of("app:v1")).into());
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-0"]);
+    assert_ne!(condition(&plan, "Progressing"), ("True", "Complete"));
+}

@@ -58,9 +58,12 @@ impl Member {
         matches!(&self.on, On::Known(on) if on.hash == revision.hash)
     }
 
-    /// The label is the hash of the revision that the Pod is on, and not a native full name.
-    pub fn label_is_hash(&self) -> bool {
-        matches!(&self.on, On::Known(on) if &*on.hash == self.pod.revision_label())
+    /// The revision that the Pod is on and whose hash its label does not hold: a native full name, or none.
+    pub fn unlabelled(&self) -> Option<&Arc<Revision>> {
+        match &self.on {
+            On::Known(on) if &*on.hash != self.pod.revision_label() => Some(on),
+            _ => None,
+        }
     }
 
     pub fn template(&self) -> &Value {

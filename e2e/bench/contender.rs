@@ -15,13 +15,12 @@ use crate::settings::{Contender, Shape};
 pub const AT_ONCE: usize = 32;
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
 
-/// The Pods that everybody makes. With no time to end in, the apiserver removes a deleted Pod at once:
-/// the fake kubelet deletes by name only, and under load it would take the Pod's successor too.
+/// The Pods that everybody makes.
 pub fn template(set: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": set}},
         "spec": {
-            "terminationGracePeriodSeconds": 0,
+            "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": false,
             "containers": [{"name": "app", "image": image("v1"), "imagePullPolicy": "IfNotPresent"}],
         },

@@ -9,7 +9,7 @@ use crate::contender::{Sets, make_namespace, remove_namespace};
 use crate::floor::{self, Floor};
 use crate::harness::install::MANAGER_USER;
 use crate::harness::manager::Manager;
-use crate::harness::{Context, Result, image};
+use crate::harness::{Context, Failure, Result, image};
 use crate::live::{Live, Pods};
 use crate::process;
 use crate::settings::{Contender, Shape};
@@ -20,6 +20,7 @@ const NATIVE_ROLE: &str = "kube-controller-manager";
 /// Said by the manager when it begins to work.
 pub const WORKING: &str = "the caches are complete, working";
 const PHASE_LIMIT: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -184,7 +185,8 @@ impl Worker {
         let started = Instant::now();
         self.act(phase).await?;
         let what = format!("{} of {}", phase.title(), shape.title());
-        self.live.until(&what, PHASE_LIMIT, |pods| is_done(phase, pods, shape.pods())).await?;
+        let done = self.live.until(&what, PHASE_LIMIT, |pods| is_done(phase, pods, shape.pods()));
+        unless_ended(self.manager.as_mut(), done).await?;
         let seconds = started.elapsed().as_secs_f64();
         let cluster_cpu_seconds = process::cluster_cpu_seconds(&bench.info.dir)? - cluster_before;
         let writes = tail.settled(self.author).await?;
@@ -221,10 +223,26 @@ impl Worker {
     }
 }
 
-/// A manager that works, under its own identity.
+/// Waits for something that the manager does, and not any longer when it has ended.
+async fn unless_ended(manager: Option<&mut Manager>, done: impl Future<Output = Result>) -> Result {
+    let Some(manager) = manager else { return done.await };
+    let ended = async {
+        while manager.is_alive() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Failure(format!("the manager ended: {}", manager.tail(1)))
+    };
+    tokio::select! {
+        outcome = done => outcome,
+        failure = ended => Err(failure),
+    }
+}
+
+/// A manager that works, under its own identity. With a lease it would end where a machine that is too full
+/// stands still for 10 s, and be started again in a cluster; here that would end the measurement.
 pub fn start_manager(bench: &Bench) -> Result<Manager> {
-    let mut manager =
-        Manager::start(&bench.identity, bench.info.dir.join("manager.log"), &[]).context("start the manager")?;
+    let log = bench.info.dir.join("manager.log");
+    let mut manager = Manager::start(&bench.identity, log, &["--leader-elect=false"]).context("start the manager")?;
     manager.wait_for_log(WORKING)?;
     Ok(manager)
 }

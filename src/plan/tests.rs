@@ -694,3 +694,36 @@ fn an_adoption_is_complete_when_the_labels_are_ours() {
     assert_eq!(deeds(&plan), ["patch web-0"]);
     assert_ne!(condition(&plan, "Progressing"), ("True", "Complete"));
 }
+
+#[test]
+fn a_claim_without_a_pod_is_let_go_when_the_policy_no_longer_deletes_it() {
+    let mut world = World::settled(1, json!({}));
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+    let claim = |made_for: &str| {
+        Arc::new(crate::model::ClaimFacts {
+            name: "data-web-7".into(),
+            uid: "claim".into(),
+            resource_version: "5".into(),
+            made_for: Some(made_for.into()),
+            owners: vec![crate::model::claim::ClaimOwner {
+                kind: names::KIND.into(),
+                name: "web".into(),
+                uid: "set".into(),
+                controller: false,
+            }],
+            ..crate::model::ClaimFacts::default()
+        })
+    };
+    let owned = |policy: &str, made_for: &str| {
+        let mut world = World { spec: world.spec.clone(), ..World::settled(1, json!({})) };
+        world.spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": policy});
+        let data = revision_data(&template("app:v1"), ["data"]);
+        world.revisions[0].data = Arc::new(data);
+        let mut snapshot = world.snapshot();
+        snapshot.claims = [("data-web-7".into(), claim(made_for))].into();
+        deeds(&plan(&snapshot)).contains(&"own data-web-7".to_owned())
+    };
+    assert!(owned("Retain", "web"));
+    assert!(!owned("Delete", "web"));
+    assert!(!owned("Retain", "other"));
+}

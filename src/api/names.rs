@@ -23,9 +23,17 @@ pub const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 pub const IN_PLACE_STATE_ANNOTATION: &str = "apps.asts.dev/inplace-update-state";
 /// Pod annotation: when a planned disruption was fenced off, see `inplace::patch::fence_patch`.
 pub const FENCED_AT_ANNOTATION: &str = "apps.asts.dev/fenced-at";
+/// Pod annotations that hold values of environment variables, by how their keys begin; see
+/// `inplace::env_annotations`.
+pub const ENV_ANNOTATION_PREFIX: &str = "apps.asts.dev/env-";
 /// Claim annotation: the set that the claim was made for. Two sets can ask for the same claim
 /// name (`a-b` + `c`, `a` + `b-c`); this tells them apart, also beyond a label value's length.
 pub const CLAIM_SET_ANNOTATION: &str = "apps.asts.dev/set";
+
+/// Annotations of Pods that no template decides.
+pub fn is_own_pod_annotation(key: &str) -> bool {
+    key == IN_PLACE_STATE_ANNOTATION || key == FENCED_AT_ANNOTATION || key.starts_with(ENV_ANNOTATION_PREFIX)
+}
 
 /// Readiness gate of Pods that may be updated in place.
 pub const READINESS_GATE: &str = "InPlaceUpdateReady";

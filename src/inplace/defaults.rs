@@ -27,8 +27,6 @@ const METADATA_WITHOUT_EFFECT: &[&str] = &[
 ];
 /// Labels that the controller sets itself, whatever the template says.
 const LABELS_OF_OURS: &[&str] = &[names::REVISION_LABEL, names::POD_NAME_LABEL, names::POD_INDEX_LABEL];
-/// Annotations likewise.
-const ANNOTATIONS_OF_OURS: &[&str] = &[names::IN_PLACE_STATE_ANNOTATION, names::FENCED_AT_ANNOTATION];
 
 /// Fields where false, 0, an empty text or an empty object mean the same as no field.
 const SPEC_ZEROS: &[&str] = &[
@@ -108,9 +106,7 @@ fn default_metadata(metadata: &mut Object) {
         }
     });
     within(metadata, "annotations", |annotations| {
-        for key in ANNOTATIONS_OF_OURS {
-            annotations.remove(*key);
-        }
+        annotations.retain(|key, _| !names::is_own_pod_annotation(key));
     });
     drop_zeros(metadata, &["labels", "annotations"]);
 }

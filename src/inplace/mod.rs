@@ -4,9 +4,11 @@
 //! templates ─► defaults ─► diff (classes from table) ─► decide ─► state + patch ─► progress
 //! ```
 
+pub mod alias;
 pub mod decide;
 pub mod defaults;
 pub mod diff;
+pub mod env_annotations;
 pub mod image;
 pub mod patch;
 pub mod progress;

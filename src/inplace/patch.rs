@@ -13,8 +13,6 @@ use crate::model::{ContainerKind, PodFacts};
 
 /// Labels that no template decides.
 const IDENTITY_LABELS: &[&str] = &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL];
-/// Annotations likewise.
-const OWN_ANNOTATIONS: &[&str] = &[names::IN_PLACE_STATE_ANNOTATION, names::FENCED_AT_ANNOTATION];
 
 /// The one patch of an in-place update: images, labels, annotations, revision label, bookkeeping.
 /// `state`: what [`super::next_state`] gave, where containers are rebuilt; the grace period of the
@@ -36,7 +34,8 @@ pub fn pod_patch(
         }
     }
     labels.insert(names::REVISION_LABEL.to_owned(), revision_hash.into());
-    let mut annotations = changed_entries(old_template, new_template, "/metadata/annotations", OWN_ANNOTATIONS);
+    let mut annotations = changed_entries(old_template, new_template, "/metadata/annotations", &[]);
+    annotations.retain(|key, _| !names::is_own_pod_annotation(key));
     if let Some(state) = state {
         let text = state.clone().with_grace_of(new_template).to_json();
         annotations.insert(names::IN_PLACE_STATE_ANNOTATION.to_owned(), text.into());

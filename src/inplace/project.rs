@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::defaults::with_defaults;
+use super::env_annotations::with_literals;
 use super::quantity::same_quantity;
 use crate::api::names;
 
@@ -44,7 +45,7 @@ pub fn template_of_pod(pod: &Value, like: &Value) -> Value {
             .and_then(|metadata| metadata.get("annotations")?.as_object())
             .is_some_and(|annotations| RESOURCES_FILLED_IN.iter().any(|key| annotations.contains_key(*key))),
     };
-    let (pod, like) = (with_defaults(pod), with_defaults(like));
+    let (pod, like) = (with_defaults(&with_literals(pod)), with_defaults(like));
     let mut template = Object::new();
     if let Some(metadata) = object(&like, "metadata") {
         let found = object(&pod, "metadata");

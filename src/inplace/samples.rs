@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::api::names;
+use crate::inplace::env_annotations::variables_in_annotations;
 use crate::model::pod::Running;
 use crate::model::{ContainerFacts, ContainerKind, PodFacts, PodPhase};
 
@@ -229,6 +230,7 @@ pub fn facts(pod: &Value) -> PodFacts {
             status_image: value["image"].as_str().map(Into::into),
             running: (kind != ContainerKind::Init).then_some(Running { since: Some(time("2026-01-01T00:00:05Z")) }),
             ready: true,
+            env_in_annotations: variables_in_annotations(value),
             name,
             kind,
             ..ContainerFacts::default()

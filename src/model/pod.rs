@@ -113,6 +113,9 @@ pub struct ContainerFacts {
     pub ready: bool,
     pub started: bool,
     pub restart_count: i32,
+    /// The environment variables that refer to annotations which hold their values, see
+    /// `inplace::env_annotations`.
+    pub env_in_annotations: Box<[Box<str>]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

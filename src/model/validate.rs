@@ -54,6 +54,8 @@ pub struct Rolling {
     pub policy: PodUpdatePolicy,
     pub grace_period_seconds: i64,
     pub timeout_seconds: i64,
+    /// New Pods hold their literal environment variables in annotations.
+    pub env_in_annotations: bool,
     pub priority: Option<Priority>,
 }
 
@@ -207,6 +209,7 @@ fn rolling(given: Option<&RollingUpdate>, replicas: usize, errors: &mut Errors) 
             &format!("{base}.inPlaceUpdateStrategy.timeoutSeconds"),
             errors,
         ),
+        env_in_annotations: in_place.env == Some(EnvUpdate::Annotations),
         priority: priority(given, &format!("{base}.unorderedUpdate.priorityStrategy"), errors),
     }
 }

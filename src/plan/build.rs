@@ -6,6 +6,7 @@ use super::revisions::Revision;
 use super::view::short_name;
 use crate::api::names;
 use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::env_annotations::{check_size, move_to_annotations};
 use crate::model::{Ordinal, SetFacts, Snapshot, ValidSpec};
 
 /// The owner reference of everything that a set makes.
@@ -39,12 +40,16 @@ pub fn pod(snapshot: &Snapshot, spec: &ValidSpec, revision: &Revision, ordinal: 
     if spec.rolling.policy != PodUpdatePolicy::ReCreate {
         add_gate(&mut spec_map);
     }
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": pod_metadata(set, revision, &name, ordinal),
-        "spec": spec_map,
-    })
+    let mut metadata = pod_metadata(set, revision, &name, ordinal);
+    // A template of an older revision may be too large for it; its Pods come back all the same.
+    if spec.rolling.env_in_annotations && check_size(&revision.template).is_ok() {
+        let mut annotations = object(metadata.get("annotations"));
+        move_to_annotations(&mut spec_map, &mut annotations);
+        if !annotations.is_empty() {
+            metadata.insert("annotations".into(), annotations.into());
+        }
+    }
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec_map})
 }
 
 /// The claim templates that a revision's Pods use.
@@ -55,7 +60,7 @@ pub fn claim_names_of(revision: &Revision, spec: &ValidSpec) -> Vec<Box<str>> {
         .unwrap_or_else(|| spec.claim_templates.iter().map(|claim| claim.name.as_str().into()).collect())
 }
 
-fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordinal) -> Value {
+fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordinal) -> Map<String, Value> {
     let template = revision.template.get("metadata");
     let mut metadata = Map::new();
     metadata.insert("name".into(), name.into());
@@ -71,7 +76,7 @@ fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordina
         }
     }
     metadata.insert("ownerReferences".into(), json!([controller_reference(set)]));
-    metadata.into()
+    metadata
 }
 
 fn object(value: Option<&Value>) -> Map<String, Value> {

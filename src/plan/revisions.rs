@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::action::{Question, RevisionAction};
 use crate::inplace::diff::differences;
+use crate::inplace::env_annotations;
 use crate::model::revision::{hash, revision_data, revision_name};
 use crate::model::{RevisionFacts, Snapshot, TemplateAnswer, ValidSpec, canonical};
 
@@ -65,7 +66,11 @@ pub fn choose(snapshot: &Snapshot, spec: &ValidSpec) -> Choice {
     let history = history(snapshot);
     let known: Vec<Arc<Revision>> = history.iter().map(|facts| Arc::new(read(facts))).collect();
     let wanted = Wanted::new(spec);
-    let update = match find_equal(snapshot, &known, &wanted) {
+    let search = match check_annotations(spec) {
+        Ok(()) => find_equal(snapshot, &known, &wanted),
+        Err(message) => Search::Invalid(message.into()),
+    };
+    let update = match search {
         Search::Ask(questions) => return Choice::Ask(questions),
         Search::Equal(index) => Target::Existing(index),
         Search::New => Target::New,
@@ -75,6 +80,11 @@ pub fn choose(snapshot: &Snapshot, spec: &ValidSpec) -> Choice {
         },
     };
     Choice::Found(Box::new(settle(snapshot, &history, known, &wanted, update)))
+}
+
+/// Whether Pods of the present template can hold their environment variables in annotations, where they are to.
+fn check_annotations(spec: &ValidSpec) -> Result<(), String> {
+    if spec.rolling.env_in_annotations { env_annotations::check_size(&spec.template) } else { Ok(()) }
 }
 
 /// The present template, ready to be compared.

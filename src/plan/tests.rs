@@ -16,6 +16,8 @@ use crate::model::{
     TemplateAnswer, canonical,
 };
 
+mod env_annotations;
+
 const NOW: i64 = 1_800_000_000;
 
 fn at(seconds_ago: i64) -> Timestamp {

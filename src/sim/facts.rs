@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::names;
+use crate::inplace::env_annotations::variables_in_annotations;
 use crate::inplace::quantity::quantity_bytes;
 use crate::model::claim::ClaimOwner;
 use crate::model::pod::{ReadyFacts, Running};
@@ -140,6 +141,7 @@ fn container(pod: &Value, spec: &Value) -> ContainerFacts {
             .and_then(Value::as_i64)
             .and_then(|count| i32::try_from(count).ok())
             .unwrap_or(0),
+        env_in_annotations: variables_in_annotations(spec),
         name,
     }
 }

@@ -9,6 +9,7 @@ use super::table::{IndexKey, Indexed, Table};
 use super::watched::{Watched, boxed, boxed_map, controller_of, is_ours, resource, some_text, timestamp, trimmed};
 use crate::api::names;
 use crate::control::client::Kind;
+use crate::inplace::env_annotations::is_reference;
 use crate::model::pod::{ReadyFacts, Running, parent_and_ordinal};
 use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase};
 
@@ -44,6 +45,40 @@ struct Container {
     name: String,
     image: Option<String>,
     restart_policy: Option<String>,
+    env: Option<Vec<Variable>>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Variable {
+    name: String,
+    value_from: Option<VariableSource>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct VariableSource {
+    field_ref: Option<FieldReference>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct FieldReference {
+    field_path: String,
+}
+
+impl Container {
+    /// The variables whose values are in annotations of ours.
+    fn env_in_annotations(&mut self) -> Box<[Box<str>]> {
+        let variables = self.env.take().unwrap_or_default().into_iter();
+        variables
+            .filter(|variable| {
+                let reference = variable.value_from.as_ref().and_then(|source| source.field_ref.as_ref());
+                reference.is_some_and(|reference| is_reference(&self.name, &variable.name, &reference.field_path))
+            })
+            .map(|variable| variable.name.into_boxed_str())
+            .collect()
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -257,7 +292,7 @@ fn containers(
     facts
 }
 
-fn container(spec: Container, kind: ContainerKind, statuses: &mut Vec<ContainerStatus>) -> ContainerFacts {
+fn container(mut spec: Container, kind: ContainerKind, statuses: &mut Vec<ContainerStatus>) -> ContainerFacts {
     let status = statuses
         .iter()
         .position(|status| status.name == spec.name)
@@ -265,6 +300,7 @@ fn container(spec: Container, kind: ContainerKind, statuses: &mut Vec<ContainerS
         .unwrap_or_default();
     let state = status.state.unwrap_or_default();
     ContainerFacts {
+        env_in_annotations: spec.env_in_annotations(),
         name: spec.name.into_boxed_str(),
         kind,
         image: boxed(spec.image),

@@ -10,6 +10,7 @@ mod deletion;
 mod harness;
 mod identity;
 mod inplace;
+mod lifecycle;
 mod names;
 mod ordinals;
 mod partition;
@@ -41,6 +42,7 @@ fn tests() -> Vec<Test> {
         deletion::tests(),
         identity::tests(),
         inplace::tests(),
+        lifecycle::tests(),
         names::tests(),
         ordinals::tests(),
         partition::tests(),

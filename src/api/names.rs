@@ -26,13 +26,18 @@ pub const FENCED_AT_ANNOTATION: &str = "apps.asts.dev/fenced-at";
 /// Pod annotations that hold values of environment variables, by how their keys begin; see
 /// `inplace::env_annotations`.
 pub const ENV_ANNOTATION_PREFIX: &str = "apps.asts.dev/env-";
+/// Pod label, only on sets with lifecycle hooks: where the Pod stands with them, see `model::lifecycle`.
+pub const HOOK_STATE_LABEL: &str = "lifecycle.apps.asts.dev/state";
+/// Pod annotation: since when the Pod is in that state, RFC 3339.
+pub const HOOK_STATE_SINCE_ANNOTATION: &str = "lifecycle.apps.asts.dev/timestamp";
 /// Claim annotation: the set that the claim was made for. Two sets can ask for the same claim
 /// name (`a-b` + `c`, `a` + `b-c`); this tells them apart, also beyond a label value's length.
 pub const CLAIM_SET_ANNOTATION: &str = "apps.asts.dev/set";
 
 /// Annotations of Pods that no template decides.
 pub fn is_own_pod_annotation(key: &str) -> bool {
-    key == IN_PLACE_STATE_ANNOTATION || key == FENCED_AT_ANNOTATION || key.starts_with(ENV_ANNOTATION_PREFIX)
+    [IN_PLACE_STATE_ANNOTATION, FENCED_AT_ANNOTATION, HOOK_STATE_SINCE_ANNOTATION].contains(&key)
+        || key.starts_with(ENV_ANNOTATION_PREFIX)
 }
 
 /// Readiness gate of Pods that may be updated in place.

@@ -294,13 +294,15 @@ pub enum VolumeClaimUpdateStrategyType {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// Holds a Pod before it is deleted.
+    /// Holds a Pod before it is deleted, while it has any of the marks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_delete: Option<LifecycleHook>,
-    /// Holds a Pod before it is updated in place, and after it until the hook is set again.
+    /// Holds a Pod before its containers are updated in place, while it has any of the marks; and afterwards, until it has all
+    /// of them again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place_update: Option<LifecycleHook>,
-    /// Holds a new Pod before it is called normal.
+    /// Holds a Pod that is new, or back in service, until it has all of the marks; then it is called normal, and can be
+    /// available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_normal: Option<LifecycleHook>,
 }
@@ -308,10 +310,10 @@ pub struct Lifecycle {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LifecycleHook {
-    /// The hook holds while the Pod has any of these labels with these values.
+    /// Marks: labels of the Pod with these values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels_handler: Option<std::collections::BTreeMap<String, String>>,
-    /// The hook holds while the Pod has any of these finalizers.
+    /// Marks: finalizers of the Pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finalizers_handler: Option<Vec<String>>,
     /// The Pod is NotReady through its readiness gate while it is held.

@@ -12,7 +12,8 @@ use crate::api::names;
 use crate::model::{ContainerKind, PodFacts};
 
 /// Labels that no template decides.
-const IDENTITY_LABELS: &[&str] = &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL];
+const IDENTITY_LABELS: &[&str] =
+    &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL, names::HOOK_STATE_LABEL];
 
 /// The one patch of an in-place update: images, labels, annotations, revision label, bookkeeping.
 /// `state`: what [`super::next_state`] gave, where containers are rebuilt; the grace period of the

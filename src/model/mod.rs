@@ -3,6 +3,7 @@
 pub mod canonical;
 pub mod claim;
 pub mod count;
+pub mod lifecycle;
 pub mod pod;
 pub mod revision;
 pub mod selector;
@@ -11,6 +12,7 @@ pub mod snapshot;
 pub mod validate;
 
 pub use claim::ClaimFacts;
+pub use lifecycle::{Hook, HookState, Hooks};
 pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase};
 pub use revision::RevisionFacts;
 pub use selector::Selector;

@@ -24,6 +24,7 @@ pub struct PodFacts {
     /// The owner reference with `controller: true`.
     pub controller: Option<OwnerFacts>,
     pub labels: BTreeMap<Box<str>, Box<str>>,
+    pub finalizers: Vec<Box<str>>,
     pub node: Option<Box<str>>,
     pub phase: PodPhase,
     /// `status.startTime`: when the kubelet took the Pod.
@@ -39,6 +40,8 @@ pub struct PodFacts {
     pub containers: Vec<ContainerFacts>,
     /// The annotation `apps.asts.dev/inplace-update-state` as it stands.
     pub in_place_state: Option<Box<str>>,
+    /// The annotation `lifecycle.apps.asts.dev/timestamp`: since when the Pod is in its hook state.
+    pub hook_state_since: Option<Timestamp>,
 }
 
 /// The Ready condition.

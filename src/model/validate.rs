@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::canonical;
 use super::count::Count;
+use super::lifecycle::Hooks;
 use super::selector::Selector;
 use super::slots::{Ranges, Slots};
 use crate::api::spec::{
@@ -38,6 +39,7 @@ pub struct ValidSpec {
     /// `None`: keep all.
     pub revision_history_limit: Option<usize>,
     pub progress_deadline_seconds: i64,
+    pub hooks: Hooks,
     /// Paths of fields that are set and that this version does not act on.
     pub not_acted_on: Vec<&'static str>,
 }
@@ -147,6 +149,7 @@ impl ValidSpec {
                 "spec.progressDeadlineSeconds",
                 &mut errors,
             ),
+            hooks: Hooks::of(spec.lifecycle.as_ref()),
             not_acted_on: not_acted_on(spec),
         };
         if errors.is_empty() { Ok(valid) } else { Err(errors) }
@@ -266,7 +269,6 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
 fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let in_place = rolling.and_then(|rolling| rolling.in_place_update_strategy.as_ref());
-    let hooks = spec.lifecycle.as_ref();
     let resize = spec.volume_claim_update_strategy.as_ref().and_then(|strategy| strategy.type_);
     let fields = [
         (
@@ -282,9 +284,6 @@ fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
             "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.restartAnnotations",
         ),
         (resize == Some(VolumeClaimUpdateStrategyType::OnPodRollingUpdate), "spec.volumeClaimUpdateStrategy.type"),
-        (hooks.is_some_and(|hooks| hooks.pre_delete.is_some()), "spec.lifecycle.preDelete"),
-        (hooks.is_some_and(|hooks| hooks.in_place_update.is_some()), "spec.lifecycle.inPlaceUpdate"),
-        (hooks.is_some_and(|hooks| hooks.pre_normal.is_some()), "spec.lifecycle.preNormal"),
     ];
     fields.into_iter().filter(|(set, _)| *set).map(|(_, path)| path).collect()
 }

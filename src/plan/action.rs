@@ -114,6 +114,8 @@ pub enum PatchWhy {
     InPlace,
     /// Labels and annotations only.
     Metadata,
+    /// The Pod's state with the lifecycle hooks.
+    HookState,
     /// Changes the resourceVersion, so that a disruption that was planned with the older one
     /// can never be carried out any more.
     Fence,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::lifecycle;
 use super::revisions::Revision;
 use super::view::short_name;
 use crate::api::names;
@@ -37,7 +38,7 @@ pub fn pod(snapshot: &Snapshot, spec: &ValidSpec, revision: &Revision, ordinal: 
         spec_map.insert("subdomain".into(), service.clone().into());
     }
     add_claim_volumes(&mut spec_map, &claim_names_of(revision, spec), |claim| claim_name(claim, &set.name, ordinal));
-    if spec.rolling.policy != PodUpdatePolicy::ReCreate {
+    if spec.rolling.policy != PodUpdatePolicy::ReCreate || spec.hooks.mark_pods() {
         add_gate(&mut spec_map);
     }
     let mut metadata = pod_metadata(set, revision, &name, ordinal);
@@ -49,7 +50,9 @@ pub fn pod(snapshot: &Snapshot, spec: &ValidSpec, revision: &Revision, ordinal: 
             metadata.insert("annotations".into(), annotations.into());
         }
     }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec_map})
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec_map});
+    lifecycle::begin_life(&spec.hooks, snapshot.now, &mut pod);
+    pod
 }
 
 /// The claim templates that a revision's Pods use.
@@ -66,6 +69,7 @@ fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordina
     metadata.insert("name".into(), name.into());
     metadata.insert("namespace".into(), (*set.namespace).into());
     let mut labels = object(template.and_then(|metadata| metadata.get("labels")));
+    labels.remove(names::HOOK_STATE_LABEL);
     labels.insert(names::REVISION_LABEL.into(), (*revision.hash).into());
     labels.insert(names::POD_NAME_LABEL.into(), short_name(name, true).into());
     labels.insert(names::POD_INDEX_LABEL.into(), ordinal.to_string().into());

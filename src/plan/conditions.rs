@@ -229,7 +229,8 @@ fn state(context: Context<'_>, draft: &Draft, counts: &Counts, complete: bool) -
             format!("all {replicas} Pods are available on {}", context.revisions.update.name),
         );
     }
-    let settled = counts.slots_available == replicas && counts.condemned == 0 && counts.under_way == 0;
+    let settled =
+        counts.slots_available == replicas && counts.condemned == 0 && counts.under_way == 0 && draft.holds.is_empty();
     if settled && counts.outdated > 0 {
         let message = format!("{} of {replicas} Pods are on an older revision", counts.outdated);
         if context.spec.on_delete {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Action, GateWhy, PatchWhy, PlannedEvent, Question, Target};
+use super::lifecycle::{self, Hold};
 use super::revisions::Revisions;
 use super::view::{Slot, View};
 use crate::api::Disruption;
@@ -40,6 +41,12 @@ pub struct Draft {
     /// Ordinals for which this plan creates a Pod on the update revision, or, with priorities, deletes the old one for
     /// it: the order must not turn round before the new one is there.
     pub updated: BTreeSet<Ordinal>,
+    /// Pods that a lifecycle hook holds.
+    pub holds: Vec<Hold>,
+    /// Slots whose Pod cannot be updated as its hook was asked for.
+    pub unwanted: BTreeSet<Ordinal>,
+    /// Slots whose Pod somebody gets ready, and that count as available meanwhile.
+    pub prepared: BTreeSet<Ordinal>,
     /// Slots that are not available, or that the ledger names.
     unavailable: BTreeSet<Ordinal>,
     touched: BTreeSet<Box<str>>,
@@ -68,6 +75,7 @@ impl Draft {
             }
         }
         draft.count_ledger(context);
+        draft.prepared = lifecycle::prepared(context);
         draft
     }
 
@@ -113,6 +121,11 @@ impl Draft {
         self.unavailable.len() - usize::from(self.unavailable.contains(&ordinal))
     }
 
+    /// The same with those that somebody gets ready.
+    pub fn unavailable_or_prepared_besides(&self, ordinal: Ordinal) -> usize {
+        self.unavailable.union(&self.prepared).filter(|other| **other != ordinal).count()
+    }
+
     pub fn unavailable_count(&self) -> usize {
         self.unavailable.len()
     }
@@ -125,6 +138,15 @@ impl Draft {
         if self.is_touched(&pod.name) {
             return false;
         }
+        let deletes = matches!(action, Action::DeletePod { .. });
+        if deletes && !lifecycle::may_delete(context, self, Some(slot), pod) {
+            return false;
+        }
+        self.take_down(context, slot, pod, action)
+    }
+
+    /// [`Draft::disrupt`], whatever the hooks say.
+    pub fn take_down(&mut self, context: Context<'_>, slot: &Slot, pod: &PodFacts, action: Action) -> bool {
         if !pod.is_ready() {
             self.act(&pod.name, action);
             self.unavailable.insert(slot.ordinal);
@@ -139,18 +161,19 @@ impl Draft {
         match entry {
             Some(entry)
                 if under_way || (*entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version) => {}
+            // A hook keeps this ordinal down since an older disruption: it stays that one disruption.
+            Some(_) if !context.view.hooks.let_count(pod) => {
+                let entry = disruption(context, slot, pod);
+                self.ledger.retain(|older| older.ordinal != slot.ordinal);
+                self.ledger.push(entry);
+            }
             // An older entry of this ordinal has to leave first.
             Some(_) => {
                 self.ask_live(context, slot.ordinal);
                 return false;
             }
             None if self.ledger.len() >= budget => return false,
-            None => self.ledger.push(Disruption {
-                ordinal: slot.ordinal,
-                uid: pod.uid.to_string(),
-                resource_version: pod.resource_version.to_string(),
-                revision: super::scale::revision_for(context, slot).hash.to_string(),
-            }),
+            None => self.ledger.push(disruption(context, slot, pod)),
         }
         self.unavailable.insert(slot.ordinal);
         self.touched.insert(pod.name.clone());
@@ -223,6 +246,15 @@ impl Draft {
                 },
             );
         }
+    }
+}
+
+fn disruption(context: Context<'_>, slot: &Slot, pod: &PodFacts) -> Disruption {
+    Disruption {
+        ordinal: slot.ordinal,
+        uid: pod.uid.to_string(),
+        resource_version: pod.resource_version.to_string(),
+        revision: super::scale::revision_for(context, slot).hash.to_string(),
     }
 }
 

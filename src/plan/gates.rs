@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::action::{Action, DeleteWhy, GateWhy};
 use super::draft::{Context, Draft, target, turn_gate};
+use super::lifecycle;
 use super::view::Slot;
 use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::{Progress, Waiting, progress, state::InPlaceState};
@@ -24,25 +25,35 @@ pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
         }
         match progress(pod, context.view.now) {
             Progress::Waiting(waiting) => wait_for_effect(context, draft, slot, pod, &waiting),
-            Progress::Done => open(context, draft, slot.ordinal, pod),
+            Progress::Done => settle(context, draft, Some(slot), slot.ordinal, pod),
         }
     }
     // A condemned Pod may have to wait long for its turn, and others for it to be available.
     for (ordinal, pod) in &context.view.condemned {
         let stays = !pod.is_terminating() && !pod.is_terminal() && !draft.is_touched(&pod.name);
         if stays && progress(pod, context.view.now) == Progress::Done {
-            open(context, draft, *ordinal, pod);
+            settle(context, draft, None, *ordinal, pod);
         }
     }
 }
 
-fn open(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFacts) {
-    let reason = match &pod.gate {
-        Gate::Unset if pod.containers_ready => "its containers are ready",
-        Gate::Closed { .. } => "its containers are the ones that its revision asks for",
-        _ => return,
+/// Opens the gate, and writes down where the Pod stands with the hooks: one write.
+fn settle(context: Context<'_>, draft: &mut Draft, slot: Option<&Slot>, ordinal: Ordinal, pod: &PodFacts) {
+    let moves = lifecycle::next_state(context, draft, slot, pod);
+    let opens = match &pod.gate {
+        Gate::Unset if pod.containers_ready => Some("its containers are ready"),
+        Gate::Closed { .. } => Some("its containers are the ones that its revision asks for"),
+        _ => None,
     };
-    draft.act(&pod.name, turn_gate(pod, ordinal, GateWhy::Open, context.view.now, reason.to_owned()));
+    if let Some(reason) = opens.filter(|_| !lifecycle::keeps_gate_closed(context, draft, slot, pod, moves)) {
+        let mut action = turn_gate(pod, ordinal, GateWhy::Open, context.view.now, reason.to_owned());
+        if let (Some(moves), Action::PatchPodStatus { patch, .. }) = (moves, &mut action) {
+            moves.write_into(patch, context.view.now);
+        }
+        draft.act(&pod.name, action);
+    } else if let Some(moves) = moves {
+        draft.act(&pod.name, moves.action(context, pod, ordinal));
+    }
 }
 
 /// A patched Pod whose containers are not the new ones yet.

@@ -7,6 +7,7 @@ mod claims;
 mod conditions;
 mod draft;
 mod gates;
+mod lifecycle;
 pub mod revisions;
 mod rollout;
 mod scale;
@@ -59,6 +60,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     rollout::rollout(context, &mut draft);
     gates::upkeep(context, &mut draft);
     draft.fence(context);
+    lifecycle::report(context, &mut draft);
     finish(context, draft)
 }
 

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
 use super::draft::{Context, Draft, target, turn_gate};
+use super::lifecycle;
 use super::revisions::Revision;
 use super::view::{Holder, Member, On, Slot, View};
 use crate::api::names;
@@ -110,15 +111,15 @@ pub fn rollout(context: Context<'_>, draft: &mut Draft) {
     update_healthy(context, draft, &mut changes, &outdated);
 }
 
-fn may_update(context: Context<'_>, slot: &Slot) -> bool {
+pub fn may_update(context: Context<'_>, slot: &Slot) -> bool {
     !slot.held && !context.spec.on_delete && !context.spec.rolling.paused
 }
 
-fn is_outdated(context: Context<'_>, member: &Member) -> bool {
+pub fn is_outdated(context: Context<'_>, member: &Member) -> bool {
     !member.is_on(&context.revisions.update) && !member.pod.is_terminating() && !member.pod.is_terminal()
 }
 
-fn is_marked(pod: &PodFacts) -> bool {
+pub fn is_marked(pod: &PodFacts) -> bool {
     pod.labels.contains_key(names::SPECIFIED_DELETE_LABEL) && !pod.is_terminating()
 }
 
@@ -145,7 +146,8 @@ fn relabel(context: Context<'_>, draft: &mut Draft) {
         let Some(revision) = member.unlabelled().filter(|_| !member.pod.is_terminating()) else { continue };
         let nothing = InPlacePatch { rebuild: Vec::new(), metadata_only: true, differences: Vec::new() };
         let template = &revision.template;
-        let patch = pod_patch(&member.pod, template, template, &nothing, &revision.hash, None);
+        let mut patch = pod_patch(&member.pod, template, template, &nothing, &revision.hash, None);
+        lifecycle::leave_hook_labels(context, template, template, &mut patch);
         let action = Action::PatchPod {
             ordinal: slot.ordinal,
             target: target(&member.pod),
@@ -302,6 +304,7 @@ fn advance(
         }
         Step::Blocked(reasons) => {
             draft.blocked.push(format!("Pod {}: {reasons}", pod.name));
+            draft.unwanted.insert(slot.ordinal);
             false
         }
         Step::Recreate(reason) => {
@@ -326,6 +329,9 @@ fn in_place(
     closed_since: Option<Timestamp>,
 ) -> bool {
     let pod = &member.pod;
+    if !lifecycle::may_patch(context, draft, slot, pod) {
+        return false;
+    }
     let now = context.view.now;
     let runs = pod.containers.iter().any(|container| container.running.is_some());
     match &pod.gate {
@@ -381,13 +387,18 @@ fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, patch: &InPl
     let pod = &member.pod;
     let state: Option<InPlaceState> =
         (why == PatchWhy::InPlace).then(|| next_state(pod, &patch.rebuild, &update.hash, context.view.now));
+    let mut body = pod_patch(pod, member.template(), &update.template, patch, &update.hash, state.as_ref());
+    lifecycle::leave_hook_labels(context, member.template(), &update.template, &mut body);
+    if why == PatchWhy::InPlace {
+        lifecycle::begin_update(context, pod, &mut body);
+    }
     let paths: Vec<&str> = patch.differences.iter().map(|difference| difference.path.as_str()).collect();
     Action::PatchPod {
         ordinal: slot.ordinal,
         target: target(pod),
         why,
         revision: update.hash.clone(),
-        patch: Box::new(pod_patch(pod, member.template(), &update.template, patch, &update.hash, state.as_ref())),
+        patch: Box::new(body),
         reason: format!("revision {} changes {}", update.name, paths.join(", ")),
     }
 }

@@ -6,6 +6,7 @@ use super::action::{Action, DeleteWhy};
 use super::build;
 use super::claims;
 use super::draft::{Context, Draft, target};
+use super::lifecycle;
 use super::revisions::Revision;
 use super::rollout::cannot_run;
 use super::view::{Holder, Slot};
@@ -41,10 +42,13 @@ pub fn revision_for<'a>(context: Context<'a>, slot: &Slot) -> &'a Arc<Revision> 
 
 /// A Failed or Succeeded Pod never runs again; its ordinal gets a new one.
 fn replace_ended(context: Context<'_>, draft: &mut Draft) {
-    let in_slots = context.view.slots.iter().filter_map(|slot| Some((slot.ordinal, slot.pod()?)));
-    for (ordinal, pod) in in_slots {
-        if pod.is_terminal() && !pod.is_terminating() {
-            draft.act(&pod.name, delete(ordinal, pod, DeleteWhy::Terminal, format!("its phase is {:?}", pod.phase)));
+    let in_slots = context.view.slots.iter().filter_map(|slot| Some((slot, slot.pod()?)));
+    for (slot, pod) in in_slots {
+        if pod.is_terminal() && !pod.is_terminating() && lifecycle::may_delete(context, draft, Some(slot), pod) {
+            draft.act(
+                &pod.name,
+                delete(slot.ordinal, pod, DeleteWhy::Terminal, format!("its phase is {:?}", pod.phase)),
+            );
         }
     }
 }
@@ -171,14 +175,14 @@ fn delete_at_once(context: Context<'_>, draft: &mut Draft) {
 /// ordinal takes its place, and that one has to be there first.
 fn remove(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFacts) {
     let reserved = context.spec.slots.is_reserved(ordinal);
-    if reserved && pod.is_ready() && !reserved_may_go(context, draft) {
+    if reserved && pod.is_ready() && !reserved_may_go(context, draft, ordinal) {
         draft.wait(
             "WaitingForPods",
             format!("Pod {} of a reserved ordinal stays until its replacement is available", pod.name),
         );
         return;
     }
-    if !claims::released_for(context, draft, ordinal, pod) {
+    if !lifecycle::may_delete(context, draft, None, pod) || !claims::released_for(context, draft, ordinal, pod) {
         return;
     }
     let (why, reason) = if reserved {
@@ -192,13 +196,10 @@ fn remove(context: Context<'_>, draft: &mut Draft, ordinal: Ordinal, pod: &PodFa
     draft.act(&pod.name, delete(ordinal, pod, why, reason));
 }
 
-fn reserved_may_go(context: Context<'_>, draft: &Draft) -> bool {
-    let is_reserved = |ordinal: Ordinal| context.spec.slots.is_reserved(ordinal);
-    let going = context
-        .view
-        .condemned
-        .iter()
-        .filter(|(ordinal, pod)| is_reserved(*ordinal) && (pod.is_terminating() || draft.is_touched(&pod.name)))
-        .count();
+fn reserved_may_go(context: Context<'_>, draft: &Draft, wanted: Ordinal) -> bool {
+    let is_other = |ordinal: Ordinal| ordinal != wanted && context.spec.slots.is_reserved(ordinal);
+    let goes =
+        |pod: &PodFacts| pod.is_terminating() || draft.is_touched(&pod.name) || lifecycle::is_prepared(context, pod);
+    let going = context.view.condemned.iter().filter(|(ordinal, pod)| is_other(*ordinal) && goes(pod)).count();
     draft.unavailable_count() + going < context.spec.rolling.max_unavailable
 }

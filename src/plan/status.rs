@@ -15,7 +15,7 @@ pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetSta
     let set = &context.snapshot.set;
     let revisions = context.revisions;
     let counts = Counts::of(context);
-    let complete = counts.is_complete(context);
+    let complete = counts.is_complete(context) && draft.holds.is_empty();
     // A paused set that is scaled to 0 has not rolled anything out.
     let nothing_done = context.spec.rolling.paused && context.spec.slots.is_empty();
     let current = if complete && context.spec.rolling.partition_is_zero && !nothing_done {

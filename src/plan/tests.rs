@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::action::{Action, DeleteWhy, GateWhy, PatchWhy, Plan, Question, RevisionAction, StatusWrite};
+use super::action::{Action, DeleteWhy, GateWhy, PatchWhy, Plan, PlannedEvent, Question, RevisionAction, StatusWrite};
 use super::plan;
 use crate::api::{AdvancedStatefulSetSpec, AdvancedStatefulSetStatus, Disruption, names};
 use crate::model::pod::{ReadyFacts, Running};
@@ -17,6 +17,7 @@ use crate::model::{
 };
 
 mod env_annotations;
+mod lifecycle;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -188,6 +189,7 @@ fn deed(action: &Action) -> String {
         Action::CreateClaim { name, .. } => format!("claim {name}"),
         Action::DeletePod { target, .. } => format!("delete {}", target.name),
         Action::PatchPod { target, why: PatchWhy::Fence, .. } => format!("fence {}", target.name),
+        Action::PatchPod { target, why: PatchWhy::HookState, .. } => format!("state {}", target.name),
         Action::PatchPod { target, .. } => format!("patch {}", target.name),
         Action::PatchPodStatus { target, why: GateWhy::Open, .. } => format!("open {}", target.name),
         Action::PatchPodStatus { target, why: GateWhy::Close, .. } => format!("close {}", target.name),

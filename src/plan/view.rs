@@ -12,7 +12,7 @@ use crate::api::names;
 use crate::inplace::decide::{Change, Contents};
 use crate::inplace::defaults::with_defaults;
 use crate::inplace::project::template_of_pod;
-use crate::model::{Ordinal, PodFacts, Ranges, Snapshot, ValidSpec};
+use crate::model::{Hooks, Ordinal, PodFacts, Ranges, Snapshot, ValidSpec};
 
 /// One ordinal of the set, and who holds it.
 #[derive(Clone, Debug)]
@@ -107,11 +107,12 @@ pub struct View {
     pub release: Vec<Arc<PodFacts>>,
     pub now: Timestamp,
     pub min_ready_seconds: i64,
+    pub hooks: Hooks,
 }
 
 impl View {
     pub fn is_available(&self, pod: &PodFacts) -> bool {
-        pod.is_available(self.min_ready_seconds, self.now)
+        pod.is_available(self.min_ready_seconds, self.now) && self.hooks.let_count(pod)
     }
 
     pub fn slot_is_available(&self, slot: &Slot) -> bool {
@@ -131,6 +132,7 @@ impl View {
             release: Vec::new(),
             now: snapshot.now,
             min_ready_seconds: spec.min_ready_seconds,
+            hooks: spec.hooks.clone(),
         };
         let mut questions = Vec::new();
         let mut members: BTreeMap<Ordinal, Member> = BTreeMap::new();

@@ -77,6 +77,10 @@ pub fn pod(value: &Value) -> PodFacts {
         deletion: time(value, "/metadata/deletionTimestamp"),
         controller: controller(value),
         labels: labels(value),
+        finalizers: list(value, "/metadata/finalizers")
+            .iter()
+            .filter_map(|name| name.as_str().map(Box::from))
+            .collect(),
         node: Some(text(value, "/spec/nodeName")).filter(|node| !node.is_empty()),
         phase: match &*text(value, "/status/phase") {
             "Running" => PodPhase::Running,
@@ -99,6 +103,10 @@ pub fn pod(value: &Value) -> PodFacts {
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(names::IN_PLACE_STATE_ANNOTATION)?.as_str())
             .map(Box::from),
+        hook_state_since: value
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(names::HOOK_STATE_SINCE_ANNOTATION)?.as_str())
+            .and_then(|text| text.parse().ok()),
     }
 }
 

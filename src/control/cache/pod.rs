@@ -237,6 +237,12 @@ fn identity(mut metadata: ObjectMeta) -> PodFacts {
         resource_version: boxed(metadata.resource_version),
         deletion: timestamp(metadata.deletion_timestamp),
         labels: boxed_map(metadata.labels),
+        finalizers: metadata.finalizers.unwrap_or_default().into_iter().map(String::into_boxed_str).collect(),
+        hook_state_since: metadata
+            .annotations
+            .as_mut()
+            .and_then(|annotations| annotations.remove(names::HOOK_STATE_SINCE_ANNOTATION))
+            .and_then(|text| text.parse().ok()),
         in_place_state: metadata
             .annotations
             .as_mut()

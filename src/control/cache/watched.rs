@@ -47,6 +47,7 @@ struct Meta {
     deletion_timestamp: Option<Time>,
     owner_references: Option<Vec<OwnerReference>>,
     labels: Option<BTreeMap<String, String>>,
+    finalizers: Option<Vec<String>>,
     annotations: Option<Annotations>,
 }
 
@@ -58,16 +59,22 @@ struct Annotations {
     in_place_state: Option<String>,
     #[serde(rename = "apps.asts.dev/set")]
     set: Option<String>,
+    #[serde(rename = "lifecycle.apps.asts.dev/timestamp")]
+    hook_state_since: Option<String>,
 }
 
 /// Reads metadata without managed fields and other people's annotations.
 pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let meta = Meta::deserialize(deserializer)?;
     let annotations = meta.annotations.map(|annotations| {
-        [(names::IN_PLACE_STATE_ANNOTATION, annotations.in_place_state), (names::CLAIM_SET_ANNOTATION, annotations.set)]
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-            .collect::<BTreeMap<_, _>>()
+        [
+            (names::IN_PLACE_STATE_ANNOTATION, annotations.in_place_state),
+            (names::CLAIM_SET_ANNOTATION, annotations.set),
+            (names::HOOK_STATE_SINCE_ANNOTATION, annotations.hook_state_since),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect::<BTreeMap<_, _>>()
     });
     Ok(ObjectMeta {
         name: meta.name,
@@ -79,6 +86,7 @@ pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta,
         deletion_timestamp: meta.deletion_timestamp,
         owner_references: meta.owner_references,
         labels: meta.labels,
+        finalizers: meta.finalizers,
         annotations: annotations.filter(|annotations| !annotations.is_empty()),
         ..ObjectMeta::default()
     })

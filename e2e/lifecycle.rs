@@ -480,8 +480,7 @@ async fn a_pod_of_a_reserved_ordinal_waits_for_its_hook(space: Space) -> Result 
 async fn an_ended_pod_waits_for_its_hook(space: Space) -> Result {
     space.create_settled(hooked(json!({"preDelete": hook(false)}), json!({}))).await?;
     let before = uid(&space.pod("web-1").await?);
-    let patch = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "Evicted"}}));
-    space.pods().patch_status("web-1", &PatchParams::default(), &patch).await?;
+    space.annotate("web-1", "kwok.asts.dev/phase", Some("Failed")).await?;
     in_state(&space, "web-1", "PreparingDelete").await?;
     ensure_eq!(uid(&space.pod("web-1").await?), before, "UID");
     let_go(&space, "web-1").await?;

@@ -16,6 +16,7 @@ test_list![
     a_pod_that_loses_its_labels_is_let_go_and_replaced_when_gone,
     a_pod_that_loses_its_owner_is_adopted_again,
     the_pods_of_a_native_set_are_taken_over_without_a_restart,
+    a_claim_template_added_after_an_adoption_re_creates_the_pods,
     a_pod_of_another_controller_is_waited_for,
     a_pod_without_the_gate_is_updated_all_the_same,
     a_set_deleted_with_its_pods_left_and_made_again_takes_them,
@@ -116,6 +117,44 @@ async fn the_pods_of_a_native_set_are_taken_over_without_a_restart(space: Space)
         ensure_eq!((uid(&new), container_id(&new)), (uid(old), container_id(old)), "{}", pod_name(old));
         ensure!(!revision_label(&new).contains("web"), "revision label {}", revision_label(&new));
     }
+    Ok(())
+}
+
+/// A native revision does not say which claims its Pods have.
+async fn a_claim_template_added_after_an_adoption_re_creates_the_pods(space: Space) -> Result {
+    for template in ["data", "more"] {
+        for ordinal in 0..2 {
+            crate::claims::volume_for(&space, &format!("{template}-web-{ordinal}")).await?;
+        }
+    }
+    let template = crate::harness::manifest::claim_template;
+    let manifest = set("web", json!({"replicas": 2, "volumeClaimTemplates": [template("data", "1Mi")]}));
+    let mut native = manifest.clone();
+    native["apiVersion"] = json!("apps/v1");
+    native["kind"] = json!("StatefulSet");
+    space.apply(&native)?;
+    space.kubectl(&["rollout", "status", "statefulset/web", "--timeout=60s"], None)?;
+    let before: Vec<Pod> = space.pods().list(&Default::default()).await?.items;
+    space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
+    space.create_settled(manifest).await?;
+    let mut uids = Vec::new();
+    for old in &before {
+        ensure_eq!(uid(&space.pod(pod_name(old)).await?), uid(old), "{}", pod_name(old));
+        uids.push(uid(old));
+    }
+    for templates in [json!([template("data", "1Mi"), template("more", "1Mi")]), json!([template("data", "1Mi")])] {
+        let wanted = templates.as_array().map(Vec::len);
+        space.edit("web", json!({"volumeClaimTemplates": templates})).await?;
+        space.settled("web").await?;
+        for pod in space.pods_of("web").await? {
+            ensure!(!uids.contains(&uid(&pod)), "{} was not made anew", pod_name(&pod));
+            uids.push(uid(&pod));
+            let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
+            let claims = volumes.iter().filter(|volume| volume.persistent_volume_claim.is_some()).count();
+            ensure_eq!(Some(claims), wanted, "claims of {}", pod_name(&pod));
+        }
+    }
+    ensure_eq!(space.claim_names().await?.len(), 4, "claims");
     Ok(())
 }
 

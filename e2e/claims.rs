@@ -32,7 +32,7 @@ fn with_claims(name: &str, replicas: i64, spec: Value) -> Value {
 }
 
 /// A volume for exactly this claim.
-async fn volume_for(space: &Space, claim: &str) -> Result {
+pub async fn volume_for(space: &Space, claim: &str) -> Result {
     let name = format!("{}-{claim}", space.namespace);
     let volume = serde_json::from_value(json!({
         "metadata": {"name": name},

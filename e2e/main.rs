@@ -3,6 +3,7 @@
 
 mod adoption;
 mod chaos;
+mod claim_growth;
 mod claims;
 mod crd;
 mod crd_cases;
@@ -37,6 +38,7 @@ fn tests() -> Vec<Test> {
         smoke::tests(),
         adoption::tests(),
         chaos::tests(),
+        claim_growth::tests(),
         claims::tests(),
         crd::tests(),
         deletion::tests(),

@@ -40,6 +40,10 @@ pub fn is_own_pod_annotation(key: &str) -> bool {
         || key.starts_with(ENV_ANNOTATION_PREFIX)
 }
 
+/// ControllerRevision annotation: the claim templates that the revision's Pods have, where its data does not say it:
+/// a JSON object of names, each with the size that was asked for, or null where that is not known.
+pub const REVISION_CLAIMS_ANNOTATION: &str = "apps.asts.dev/volume-claims";
+
 /// Readiness gate of Pods that may be updated in place.
 pub const READINESS_GATE: &str = "InPlaceUpdateReady";
 /// Reason of a closed gate: containers are being, or about to be, re-created.
@@ -68,6 +72,8 @@ pub mod conditions {
     pub const PAUSED: &str = "Paused";
     /// Pods that cannot be updated in place under `InPlaceOnly`, with the fields and reasons.
     pub const IN_PLACE_UPDATE_BLOCKED: &str = "InPlaceUpdateBlocked";
+    /// Claims that cannot grow as their template asks, each with why; only under `OnPodRollingUpdate`.
+    pub const CLAIM_RESIZE_BLOCKED: &str = "ClaimResizeBlocked";
     /// Something was refused: quota, admission, forbidden, invalid.
     pub const REPLICA_FAILURE: &str = "ReplicaFailure";
     /// Fields that are set and that this version does not act on yet.

@@ -43,7 +43,7 @@ impl Reconciler {
                 let at = At::one(Kind::Pod, &set.namespace, &target.name).status();
                 self.patch::<PodObject>(Verb::StrategicPatch, at, target, patch, &mut shows).await
             }
-            Action::PatchClaim { target, patch, .. } => {
+            Action::PatchClaim { target, patch, .. } | Action::GrowClaim { target, patch, .. } => {
                 let at = At::one(Kind::Claim, &set.namespace, &target.name);
                 self.patch::<ClaimObject>(Verb::StrategicPatch, at, target, patch, &mut shows).await
             }

@@ -251,7 +251,7 @@ fn verb_of(action: &Action) -> &'static str {
     match action {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => "Create",
         Action::DeletePod { .. } => "Delete",
-        Action::PatchPod { .. } | Action::PatchClaim { .. } => "Update",
+        Action::PatchPod { .. } | Action::PatchClaim { .. } | Action::GrowClaim { .. } => "Update",
         Action::PatchPodStatus { .. } => "UpdateStatus",
         Action::AdoptPod { .. } => "Adopt",
         Action::ReleasePod { .. } => "Release",
@@ -264,6 +264,7 @@ fn success(action: &Action) -> Option<PlannedEvent> {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => ("SuccessfulCreate", "created"),
         Action::DeletePod { .. } => ("SuccessfulDelete", "deleted"),
         Action::PatchPod { why: PatchWhy::InPlace, .. } => ("SuccessfulUpdateInPlace", "updated in place"),
+        Action::GrowClaim { .. } => ("GrowingClaim", "asked for more storage for"),
         Action::AdoptPod { .. } => ("SuccessfulAdopt", "adopted"),
         Action::ReleasePod { .. } => ("SuccessfulRelease", "released"),
         Action::PatchPod { .. } | Action::PatchPodStatus { .. } | Action::PatchClaim { .. } => return None,

@@ -78,6 +78,16 @@ impl Reconciler {
                 let at = At::one(Kind::Revision, &set.namespace, name);
                 self.patch::<RevisionObject>(Verb::MergePatch, at, &target, &patch, shows).await
             }
+            RevisionAction::NoteClaims { name, uid, resource_version, note } => {
+                let target =
+                    Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+                let patch = json!({"metadata": {
+                    "uid": uid, "resourceVersion": resource_version,
+                    "annotations": {names::REVISION_CLAIMS_ANNOTATION: note},
+                }});
+                let at = At::one(Kind::Revision, &set.namespace, name);
+                self.patch::<RevisionObject>(Verb::MergePatch, at, &target, &patch, shows).await
+            }
             RevisionAction::Adopt { name, uid, resource_version } => {
                 if self.may_adopt(set, outcome).await != Adoption::Allowed {
                     return Ok(());

@@ -17,6 +17,10 @@ pub struct ClaimFacts {
     pub requested_bytes: Option<u128>,
     /// `status.capacity.storage`, in bytes.
     pub capacity_bytes: Option<u128>,
+    /// The condition `FileSystemResizePending`: the volume has grown, its file system grows on the node.
+    pub file_system_pending: bool,
+    /// What the resizer or the kubelet said when it could not grow the volume; they try again by themselves.
+    pub growth_error: Option<Box<str>>,
 }
 
 /// An owner reference of a claim.

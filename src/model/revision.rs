@@ -1,5 +1,6 @@
 //! ControllerRevisions: what is kept of one, its data and its hash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -24,7 +25,12 @@ pub struct RevisionFacts {
     pub terminating: bool,
     /// The whole `data`, as it stands.
     pub data: Arc<Value>,
+    /// The annotation `apps.asts.dev/volume-claims`, as it stands.
+    pub noted_claims: Option<Box<str>>,
 }
+
+/// The storage that each claim template asks for, as written, by the template's name.
+pub type ClaimSizes = BTreeMap<Box<str>, Value>;
 
 impl RevisionFacts {
     /// The Pod template, without the marker that native revisions carry.
@@ -37,11 +43,42 @@ impl RevisionFacts {
     }
 
     /// The names of the claim templates; `None` in a revision of a native StatefulSet, which does
-    /// not record them.
+    /// not record them, as long as they are not noted.
     pub fn claim_names(&self) -> Option<Vec<Box<str>>> {
-        let list = self.data.pointer("/spec/volumeClaimTemplates")?.as_array()?;
-        Some(list.iter().filter_map(|claim| claim.pointer("/metadata/name")?.as_str()).map(Box::from).collect())
+        match self.recorded_claims() {
+            Some(list) => {
+                Some(list.iter().filter_map(|claim| claim.pointer("/metadata/name")?.as_str()).map(Box::from).collect())
+            }
+            None => Some(self.noted()?.into_keys().collect()),
+        }
     }
+
+    /// The sizes of the claim templates; `None` where one is not known: they are recorded under `OnPodRollingUpdate`
+    /// alone.
+    pub fn claim_sizes(&self) -> Option<ClaimSizes> {
+        let recorded: Option<ClaimSizes> = self.recorded_claims().and_then(|list| {
+            let sized = |claim: &Value| {
+                let name = claim.pointer("/metadata/name")?.as_str()?.into();
+                Some((name, claim.pointer("/spec/resources/requests/storage")?.clone()))
+            };
+            list.iter().map(sized).collect()
+        });
+        recorded.or_else(|| self.noted()).filter(|sizes| !sizes.values().any(Value::is_null))
+    }
+
+    fn recorded_claims(&self) -> Option<&Vec<Value>> {
+        self.data.pointer("/spec/volumeClaimTemplates")?.as_array()
+    }
+
+    fn noted(&self) -> Option<ClaimSizes> {
+        serde_json::from_str(self.noted_claims.as_deref()?).ok()
+    }
+}
+
+/// The text of the annotation `apps.asts.dev/volume-claims`.
+pub fn claims_note(names: &[Box<str>], sizes: Option<&ClaimSizes>) -> String {
+    let size = |name: &str| sizes.and_then(|sizes| sizes.get(name)).cloned().unwrap_or_default();
+    Value::Object(names.iter().map(|name| (name.to_string(), size(name))).collect()).to_string()
 }
 
 /// The data of the revision of a template: the form of native StatefulSets, and the names of the
@@ -53,6 +90,17 @@ pub fn revision_data<'a>(template: &Value, claim_names: impl IntoIterator<Item =
     }
     let claims: Vec<Value> = claim_names.into_iter().map(|name| json!({"metadata": {"name": name}})).collect();
     json!({"spec": {"template": template, "volumeClaimTemplates": claims}})
+}
+
+/// Makes the sizes of the claim templates part of a revision.
+pub fn add_claim_sizes(data: &mut Value, sizes: &ClaimSizes) {
+    let Some(claims) = data.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut) else { return };
+    for claim in claims {
+        let name = claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(size) = sizes.get(name).cloned() {
+            claim["spec"] = json!({"resources": {"requests": {"storage": size}}});
+        }
+    }
 }
 
 /// The letters that Kubernetes uses for generated names: no vowels, nothing that reads as a word
@@ -111,10 +159,38 @@ mod tests {
             controller: None,
             terminating: false,
             data: Arc::new(revision_data(&json!({"spec": {"a": 1}}), ["data", "log"])),
+            noted_claims: None,
         };
         assert_eq!(revision.template(), json!({"spec": {"a": 1}}));
         assert_eq!(revision.claim_names(), Some(vec!["data".into(), "log".into()]));
         let native = RevisionFacts { data: Arc::new(json!({"spec": {"template": {"$patch": "replace"}}})), ..revision };
-        assert_eq!(native.claim_names(), None);
+        assert_eq!((native.claim_names(), native.claim_sizes()), (None, None));
+    }
+
+    #[test]
+    fn sizes_are_known_where_they_are_recorded_or_noted() {
+        let sizes: ClaimSizes = [("data".into(), json!("1Gi"))].into();
+        let mut data = revision_data(&json!({}), ["data"]);
+        let facts = |data: &Value, noted: Option<&str>| RevisionFacts {
+            name: "web-x".into(),
+            uid: "u".into(),
+            resource_version: "1".into(),
+            hash: "x".into(),
+            number: 1,
+            controller: None,
+            terminating: false,
+            data: Arc::new(data.clone()),
+            noted_claims: noted.map(Box::from),
+        };
+        assert_eq!(facts(&data, None).claim_sizes(), None);
+        let names: Vec<Box<str>> = vec!["data".into()];
+        assert_eq!(facts(&data, Some(&claims_note(&names, None))).claim_sizes(), None);
+        assert_eq!(facts(&data, Some(&claims_note(&names, Some(&sizes)))).claim_sizes(), Some(sizes.clone()));
+        let native = json!({"spec": {"template": {}}});
+        assert_eq!(facts(&native, Some(&claims_note(&names, None))).claim_names(), Some(names));
+        let before = hash(&data, 0);
+        add_claim_sizes(&mut data, &sizes);
+        assert_eq!(facts(&data, None).claim_sizes(), Some(sizes));
+        assert_ne!(hash(&data, 0), before);
     }
 }

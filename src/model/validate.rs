@@ -25,6 +25,8 @@ pub struct ValidSpec {
     /// The template as written, nulls dropped.
     pub template: Value,
     pub claim_templates: Vec<ClaimTemplate>,
+    /// `volumeClaimUpdateStrategy: OnPodRollingUpdate`: claims grow as their Pods are updated.
+    pub grow_claims: bool,
     pub service_name: Option<String>,
     pub ordered: bool,
     pub on_delete: bool,
@@ -75,6 +77,13 @@ pub struct ClaimTemplate {
     pub name: String,
     /// The template as written, nulls dropped.
     pub raw: Value,
+}
+
+impl ClaimTemplate {
+    /// The storage that it asks for, as written.
+    pub fn size(&self) -> Option<&Value> {
+        self.raw.pointer("/spec/resources/requests/storage")
+    }
 }
 
 /// A value that cannot be acted on.
@@ -132,6 +141,8 @@ impl ValidSpec {
                 Slots::default()
             },
             claim_templates: claim_templates(spec, &mut errors),
+            grow_claims: spec.volume_claim_update_strategy.as_ref().and_then(|strategy| strategy.type_)
+                == Some(VolumeClaimUpdateStrategyType::OnPodRollingUpdate),
             selector,
             template,
             service_name: spec.service_name.clone().filter(|name| !name.is_empty()),
@@ -269,7 +280,6 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
 fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let in_place = rolling.and_then(|rolling| rolling.in_place_update_strategy.as_ref());
-    let resize = spec.volume_claim_update_strategy.as_ref().and_then(|strategy| strategy.type_);
     let fields = [
         (
             in_place.and_then(|strategy| strategy.env) == Some(EnvUpdate::Annotations),
@@ -283,7 +293,6 @@ fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
             in_place.is_some_and(|strategy| strategy.restart_annotations.is_some()),
             "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.restartAnnotations",
         ),
-        (resize == Some(VolumeClaimUpdateStrategyType::OnPodRollingUpdate), "spec.volumeClaimUpdateStrategy.type"),
     ];
     fields.into_iter().filter(|(set, _)| *set).map(|(_, path)| path).collect()
 }

@@ -63,6 +63,8 @@ pub enum RevisionAction {
     Create { name: Box<str>, hash: Box<str>, number: i64, data: Arc<Value> },
     /// An equal one is there with a lower number: raise it.
     Renumber { name: Box<str>, uid: Box<str>, resource_version: Box<str>, number: i64 },
+    /// Write down the claim templates of its Pods, which its data does not tell: an annotation.
+    NoteClaims { name: Box<str>, uid: Box<str>, resource_version: Box<str>, note: Box<str> },
     /// Take an orphan. The set is read live first.
     Adopt { name: Box<str>, uid: Box<str>, resource_version: Box<str> },
     /// Beyond the history limit. The executor looks live that no Pod names it.
@@ -92,6 +94,8 @@ pub enum Action {
     PatchPodStatus { ordinal: Ordinal, target: Target, why: GateWhy, patch: Box<Value>, reason: String },
     /// A strategic merge patch of the claim's owner references.
     PatchClaim { target: Target, patch: Box<Value>, reason: String },
+    /// A strategic merge patch of the claim's request: more storage, never less.
+    GrowClaim { target: Target, patch: Box<Value>, reason: String },
     /// Take an orphaned Pod (after a live read of the set shows the same UID and no deletion).
     AdoptPod { target: Target, patch: Box<Value>, reason: String },
     /// Let a Pod go that the selector does not match any more.
@@ -147,7 +151,9 @@ impl Action {
         match self {
             Action::CreatePod { name, .. } => format!("Pod {name}"),
             Action::CreateClaim { name, .. } => format!("PersistentVolumeClaim {name}"),
-            Action::PatchClaim { target, .. } => format!("PersistentVolumeClaim {}", target.name),
+            Action::PatchClaim { target, .. } | Action::GrowClaim { target, .. } => {
+                format!("PersistentVolumeClaim {}", target.name)
+            }
             Action::DeletePod { target, .. }
             | Action::PatchPod { target, .. }
             | Action::PatchPodStatus { target, .. }
@@ -164,6 +170,7 @@ impl Action {
             | Action::PatchPod { reason, .. }
             | Action::PatchPodStatus { reason, .. }
             | Action::PatchClaim { reason, .. }
+            | Action::GrowClaim { reason, .. }
             | Action::AdoptPod { reason, .. }
             | Action::ReleasePod { reason, .. } => reason,
         }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::{Context, Draft};
+use super::grow;
 use super::status::Counts;
 use crate::api::names::conditions as types;
 use crate::api::{AdvancedStatefulSetStatus, Condition};
@@ -37,6 +38,7 @@ pub fn conditions(
     let progressing = progressing(context, draft, counts, complete, status);
     let mut wanted = vec![available(context, counts), paused(context), blocked(draft), failure(context, draft)];
     wanted.extend(not_acted_on(context));
+    wanted.extend(claims(context, draft));
     let mut merged = merge(context.snapshot, &wanted);
     put(&mut merged, progressing);
     drop_stale(&mut merged, &wanted);
@@ -59,9 +61,12 @@ fn put(conditions: &mut Vec<Condition>, new: Condition) {
     }
 }
 
+/// Conditions that a set has only while they have something to say of its spec.
+const ONLY_WHERE_WANTED: [&str; 2] = [types::FIELDS_NOT_ACTED_ON, types::CLAIM_RESIZE_BLOCKED];
+
 fn drop_stale(conditions: &mut Vec<Condition>, wanted: &[Wanted]) {
-    let is_wanted = wanted.iter().any(|one| one.type_ == types::FIELDS_NOT_ACTED_ON);
-    conditions.retain(|one| one.type_ != types::FIELDS_NOT_ACTED_ON || is_wanted);
+    let is_wanted = |type_: &str| wanted.iter().any(|one| one.type_ == type_);
+    conditions.retain(|one| !ONLY_WHERE_WANTED.contains(&one.type_.as_str()) || is_wanted(&one.type_));
 }
 
 fn stamp(snapshot: &Snapshot, wanted: &Wanted) -> Condition {
@@ -153,6 +158,26 @@ fn not_acted_on(context: Context<'_>) -> Option<Wanted> {
     (!fields.is_empty()).then(|| {
         let message = format!("accepted, and not acted on by this version: {}", fields.join(", "));
         Wanted::new(types::FIELDS_NOT_ACTED_ON, true, "NotActedOn", message)
+    })
+}
+
+fn claims(context: Context<'_>, draft: &Draft) -> Option<Wanted> {
+    if !context.spec.grow_claims {
+        return None;
+    }
+    if let Some((reason, _)) = draft.claims_blocked.first() {
+        let told: Vec<&str> = draft.claims_blocked.iter().map(|(_, message)| message.as_str()).collect();
+        return Some(Wanted::new(types::CLAIM_RESIZE_BLOCKED, true, reason, told.join(". ")));
+    }
+    let pending = grow::left_to_the_node(context);
+    Some(if pending.is_empty() {
+        Wanted::new(types::CLAIM_RESIZE_BLOCKED, false, "NothingBlocked", "")
+    } else {
+        let message = format!(
+            "the volumes have grown, their file systems grow when the node does it, for some drivers when the Pod is made anew: {}",
+            pending.join(", ")
+        );
+        Wanted::new(types::CLAIM_RESIZE_BLOCKED, false, "FileSystemResizePending", message)
     })
 }
 
@@ -285,4 +310,10 @@ fn made_progress(old: &AdvancedStatefulSetStatus, new: &AdvancedStatefulSetStatu
         || new.ready_replicas > old.ready_replicas
         || new.available_replicas > old.available_replicas
         || new.replicas != old.replicas
+        || claims_done(new) > claims_done(old)
+}
+
+/// Claims that are asked to be, or are, as large as their templates ask.
+fn claims_done(status: &AdvancedStatefulSetStatus) -> i32 {
+    status.volume_claims.iter().map(|claim| claim.compatible_replicas + claim.compatible_ready_replicas).sum()
 }

@@ -36,6 +36,10 @@ pub struct Draft {
     pub waiting: Vec<Waiting>,
     /// What cannot be made in place under `InPlaceOnly`.
     pub blocked: Vec<String>,
+    /// What stands against the growth of claims: a reason, and the words.
+    pub claims_blocked: Vec<(&'static str, String)>,
+    /// Slots whose claims grow now: others wait for them as for Pods that are not available.
+    pub growing: BTreeSet<Ordinal>,
     /// What stands in the way of Pods that should exist.
     pub failures: Vec<(&'static str, String)>,
     /// Ordinals for which this plan creates a Pod on the update revision, or, with priorities, deletes the old one for
@@ -124,6 +128,12 @@ impl Draft {
     /// The same with those that somebody gets ready.
     pub fn unavailable_or_prepared_besides(&self, ordinal: Ordinal) -> usize {
         self.unavailable.union(&self.prepared).filter(|other| **other != ordinal).count()
+    }
+
+    /// The same with those whose claims grow.
+    pub fn busy_besides(&self, ordinal: Ordinal) -> usize {
+        let busy = self.unavailable.iter().chain(&self.prepared).chain(&self.growing);
+        busy.filter(|other| **other != ordinal).collect::<BTreeSet<_>>().len()
     }
 
     pub fn unavailable_count(&self) -> usize {

@@ -7,6 +7,7 @@ mod claims;
 mod conditions;
 mod draft;
 mod gates;
+mod grow;
 mod lifecycle;
 pub mod revisions;
 mod rollout;
@@ -57,6 +58,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     claims::upkeep(context, &mut draft);
     scale::scale(context, &mut draft);
     claims::let_go(context, &mut draft);
+    grow::upkeep(context, &mut draft);
     rollout::rollout(context, &mut draft);
     gates::upkeep(context, &mut draft);
     draft.fence(context);

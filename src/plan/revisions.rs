@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::action::{Question, RevisionAction};
 use crate::inplace::diff::differences;
 use crate::inplace::env_annotations;
-use crate::model::revision::{hash, revision_data, revision_name};
+use crate::inplace::quantity::same_quantity;
+use crate::model::revision::{ClaimSizes, add_claim_sizes, claims_note, hash, revision_data, revision_name};
 use crate::model::{RevisionFacts, Snapshot, TemplateAnswer, ValidSpec, canonical};
 
 /// A revision that Pods are made from and compared with.
@@ -20,8 +21,10 @@ pub struct Revision {
     pub number: i64,
     /// The raw template, nulls dropped.
     pub template: Arc<Value>,
-    /// `None`: not recorded (a native revision); whatever the set asks for.
+    /// `None`: not recorded (a native revision) and no Pod shows it; whatever the set asks for.
     pub claim_names: Option<Vec<Box<str>>>,
+    /// What the claim templates asked for; `None`: not recorded.
+    pub claim_sizes: Option<ClaimSizes>,
 }
 
 /// What was found out about the set's revisions.
@@ -64,8 +67,18 @@ impl Revisions {
 /// Finds the update and the current revision of a set that is not being deleted.
 pub fn choose(snapshot: &Snapshot, spec: &ValidSpec) -> Choice {
     let history = history(snapshot);
-    let known: Vec<Arc<Revision>> = history.iter().map(|facts| Arc::new(read(facts))).collect();
-    let wanted = Wanted::new(spec);
+    let mut known: Vec<Arc<Revision>> = Vec::with_capacity(history.len());
+    let mut questions = Vec::new();
+    for facts in &history {
+        match shown_claims(snapshot, facts) {
+            Ok(shown) => known.push(Arc::new(read(facts, shown))),
+            Err(question) => questions.push(question),
+        }
+    }
+    if !questions.is_empty() {
+        return Choice::Ask(questions);
+    }
+    let wanted = Wanted::new(snapshot, spec);
     let search = match check_annotations(spec) {
         Ok(()) => find_equal(snapshot, &known, &wanted),
         Err(message) => Search::Invalid(message.into()),
@@ -91,12 +104,19 @@ fn check_annotations(spec: &ValidSpec) -> Result<(), String> {
 struct Wanted {
     template: Value,
     claim_names: Vec<Box<str>>,
+    /// Under `OnPodRollingUpdate`, where sizes are part of the revision.
+    claim_sizes: Option<ClaimSizes>,
+    /// No claim of a slot is smaller than its template asks.
+    claims_are_large_enough: bool,
     text: String,
 }
 
 impl Wanted {
-    fn new(spec: &ValidSpec) -> Wanted {
+    fn new(snapshot: &Snapshot, spec: &ValidSpec) -> Wanted {
+        let size = |claim: &crate::model::ClaimTemplate| Some((claim.name.as_str().into(), claim.size()?.clone()));
         Wanted {
+            claim_sizes: spec.grow_claims.then(|| spec.claim_templates.iter().filter_map(size).collect()),
+            claims_are_large_enough: super::grow::all_are_large_enough(snapshot, spec),
             text: canonical::text(&spec.template),
             template: spec.template.clone(),
             claim_names: spec.claim_templates.iter().map(|claim| claim.name.as_str().into()).collect(),
@@ -104,6 +124,17 @@ impl Wanted {
     }
 
     fn same_claims(&self, revision: &Revision) -> bool {
+        self.same_sizes(revision) && self.same_names(revision)
+    }
+
+    /// A revision that records no sizes was made before they counted: it is the same while no claim has to grow.
+    fn same_sizes(&self, revision: &Revision) -> bool {
+        let Some(wanted) = &self.claim_sizes else { return true };
+        let Some(sizes) = &revision.claim_sizes else { return self.claims_are_large_enough };
+        wanted.iter().all(|(name, size)| sizes.get(name).is_none_or(|recorded| same_quantity(recorded, size)))
+    }
+
+    fn same_names(&self, revision: &Revision) -> bool {
         revision.claim_names.as_ref().is_none_or(|names| {
             let sorted = |names: &[Box<str>]| {
                 let mut names = names.to_vec();
@@ -145,14 +176,78 @@ fn history(snapshot: &Snapshot) -> Vec<Arc<RevisionFacts>> {
     history
 }
 
-fn read(facts: &RevisionFacts) -> Revision {
+/// The claim templates of a native revision, which does not record them, as a Pod of it shows them: else one that is
+/// added or removed would look as if it had always been so. `None`: recorded, or there is no Pod of it.
+fn shown_claims(snapshot: &Snapshot, facts: &RevisionFacts) -> Result<Option<Vec<Box<str>>>, Question> {
+    if facts.claim_names().is_some() {
+        return Ok(None);
+    }
+    let mut pods = snapshot.pods.values().chain(snapshot.orphans.values());
+    let of_revision = pods.find(|pod| {
+        let label = pod.revision_label();
+        !pod.is_terminating()
+            && pod.ordinal_of(&snapshot.set.name).is_some()
+            && (label == &*facts.hash || label == &*facts.name)
+    });
+    let Some(pod) = of_revision else { return Ok(None) };
+    match snapshot.answers.whole_pods.get(&pod.uid) {
+        Some(whole) => Ok(Some(claims_of_pod(whole, &facts.template()))),
+        None => Err(Question::WholePod { name: pod.name.clone(), uid: pod.uid.clone() }),
+    }
+}
+
+/// The names of the claim templates that a whole Pod was made with: volumes with a claim of the Pod's own, which the
+/// template does not have so.
+pub fn claims_of_pod(whole: &Value, template: &Value) -> Vec<Box<str>> {
+    let list = |value: &Value| value.pointer("/spec/volumes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let pod_name = whole.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let in_template = list(template);
+    let of_template = |volume: &Value| -> Option<Box<str>> {
+        let name = volume.get("name")?.as_str()?;
+        let claim = volume.pointer("/persistentVolumeClaim/claimName")?.as_str()?;
+        let own = claim == format!("{name}-{pod_name}") && !in_template.contains(volume);
+        own.then(|| name.into())
+    };
+    list(whole).iter().filter_map(of_template).collect()
+}
+
+fn read(facts: &RevisionFacts, shown_claims: Option<Vec<Box<str>>>) -> Revision {
     Revision {
         name: facts.name.clone(),
         hash: facts.hash.clone(),
         number: facts.number,
         template: Arc::new(canonical::without_nulls(&facts.template())),
-        claim_names: facts.claim_names(),
+        claim_names: facts.claim_names().or(shown_claims),
+        claim_sizes: facts.claim_sizes(),
     }
+}
+
+/// What the owned revisions do not record and should: the claims' names that a Pod shows, and the sizes that the update
+/// revision stands for from now on.
+fn notes(
+    history: &[Arc<RevisionFacts>],
+    known: &[Arc<Revision>],
+    update: Option<usize>,
+    wanted: &Wanted,
+) -> Vec<RevisionAction> {
+    let mut notes = Vec::new();
+    for (index, (facts, revision)) in history.iter().zip(known).enumerate() {
+        let names = facts.claim_names().is_none().then(|| revision.claim_names.clone()).flatten();
+        let sizes = wanted.claim_sizes.as_ref().filter(|_| update == Some(index) && revision.claim_sizes.is_none());
+        let names = match sizes {
+            Some(_) => names.or_else(|| revision.claim_names.clone()),
+            None => names,
+        };
+        if let Some(names) = names.filter(|_| facts.controller.is_some()) {
+            notes.push(RevisionAction::NoteClaims {
+                name: facts.name.clone(),
+                uid: facts.uid.clone(),
+                resource_version: facts.resource_version.clone(),
+                note: claims_note(&names, sizes).into(),
+            });
+        }
+    }
+    notes
 }
 
 /// Finds the revision that means the same as the wanted template: by the text as written, then
@@ -257,15 +352,22 @@ fn settle(
                     resource_version: facts.resource_version.clone(),
                     number: newest.saturating_add(1),
                 });
+            } else {
+                actions.extend(notes(history, &known, Some(index), wanted));
             }
             Arc::clone(&known[index])
         }
         Target::FallBack(index, message) => {
             invalid_template = Some(message);
+            actions.extend(notes(history, &known, None, wanted));
             Arc::clone(&known[index])
         }
         Target::New => {
-            let data = revision_data(&wanted.template, wanted.claim_names.iter().map(|name| &**name));
+            actions.extend(notes(history, &known, None, wanted));
+            let mut data = revision_data(&wanted.template, wanted.claim_names.iter().map(|name| &**name));
+            if let Some(sizes) = &wanted.claim_sizes {
+                add_claim_sizes(&mut data, sizes);
+            }
             let (hash, name) = free_name(snapshot, &data, &mut collision_count);
             let revision = Arc::new(Revision {
                 name: name.clone(),
@@ -273,6 +375,7 @@ fn settle(
                 number: newest.saturating_add(1),
                 template: Arc::new(wanted.template.clone()),
                 claim_names: Some(wanted.claim_names.clone()),
+                claim_sizes: wanted.claim_sizes.clone(),
             });
             actions.push(RevisionAction::Create { name, hash, number: revision.number, data: Arc::new(data) });
             known.push(Arc::clone(&revision));

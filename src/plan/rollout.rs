@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
 use super::draft::{Context, Draft, target, turn_gate};
+use super::grow;
 use super::lifecycle;
 use super::revisions::Revision;
 use super::view::{Holder, Member, On, Slot, View};
@@ -297,6 +298,9 @@ fn advance(
     closed_since: Option<Timestamp>,
 ) -> bool {
     let pod = &member.pod;
+    if !grow::before_update(context, draft, slot, member) {
+        return false;
+    }
     match step(context, changes, member) {
         Step::Metadata(patch) => {
             draft.act(&pod.name, patch_action(context, slot, member, &patch, PatchWhy::Metadata));

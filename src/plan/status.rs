@@ -8,7 +8,7 @@ use crate::api::{AdvancedStatefulSetStatus, Condition};
 use crate::inplace::quantity::quantity_bytes;
 use crate::model::{PodFacts, Ranges};
 use crate::plan::draft::is_under_way;
-use crate::plan::{build, conditions};
+use crate::plan::{build, conditions, grow};
 
 /// The status that this moment calls for.
 pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetStatus {
@@ -84,13 +84,19 @@ pub struct Counts {
     /// Those of them that nothing but the partition holds back.
     pub held: usize,
     pub under_way: usize,
+    /// Updated slots whose claims are not yet what is asked for.
+    pub claims_unfinished: usize,
 }
 
 impl Counts {
     fn of(context: Context<'_>) -> Counts {
         let view: &View = context.view;
         let revisions = context.revisions;
-        let mut counts = Counts { condemned: view.condemned.len(), ..Counts::default() };
+        let mut counts = Counts {
+            condemned: view.condemned.len(),
+            claims_unfinished: grow::unfinished(context),
+            ..Counts::default()
+        };
         let hash_is =
             |pod: &PodFacts, hash: &str, name: &str| pod.revision_label() == hash || pod.revision_label() == name;
         let slots = view.slots.iter().filter_map(|slot| slot.pod().map(|pod| (Some(slot), pod)));
@@ -128,6 +134,7 @@ impl Counts {
         self.outdated == 0
             && self.under_way == 0
             && self.condemned == 0
+            && self.claims_unfinished == 0
             && self.slots_available == context.view.slots.len()
             && context.revisions.invalid_template.is_none()
     }

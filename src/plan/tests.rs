@@ -17,6 +17,7 @@ use crate::model::{
 };
 
 mod env_annotations;
+mod grow;
 mod lifecycle;
 
 const NOW: i64 = 1_800_000_000;
@@ -36,6 +37,7 @@ struct World {
     pods: Vec<PodFacts>,
     revisions: Vec<RevisionFacts>,
     answers: Answers,
+    claims: Vec<crate::model::ClaimFacts>,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             pods: Vec::new(),
             revisions: Vec::new(),
             answers: Answers::default(),
+            claims: Vec::new(),
         };
         let first = world.add_revision(&template("app:v1"), 1);
         world.status.current_revision = Some(first.clone());
@@ -82,6 +85,7 @@ impl World {
             controller: Some(owner()),
             terminating: false,
             data: Arc::new(data),
+            noted_claims: None,
         });
         name
     }
@@ -102,7 +106,7 @@ impl World {
             pods: self.pods.iter().map(|pod| (pod.name.clone(), Arc::new(pod.clone()))).collect(),
             orphans: BTreeMap::new(),
             foreign: BTreeMap::new(),
-            claims: BTreeMap::new(),
+            claims: self.claims.iter().map(|claim| (claim.name.clone(), Arc::new(claim.clone()))).collect(),
             revisions: self.revisions.iter().cloned().map(Arc::new).collect(),
             now: at(0),
             answers: self.answers.clone(),
@@ -194,6 +198,7 @@ fn deed(action: &Action) -> String {
         Action::PatchPodStatus { target, why: GateWhy::Open, .. } => format!("open {}", target.name),
         Action::PatchPodStatus { target, why: GateWhy::Close, .. } => format!("close {}", target.name),
         Action::PatchClaim { target, .. } => format!("own {}", target.name),
+        Action::GrowClaim { target, .. } => format!("grow {}", target.name),
         Action::AdoptPod { target, .. } => format!("adopt {}", target.name),
         Action::ReleasePod { target, .. } => format!("release {}", target.name),
     }

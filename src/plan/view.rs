@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::action::Question;
-use super::revisions::{Revision, Revisions};
+use super::revisions::{Revision, Revisions, claims_of_pod};
 use crate::api::names;
 use crate::inplace::decide::{Change, Contents};
 use crate::inplace::defaults::with_defaults;
@@ -49,8 +49,15 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub enum On {
     Known(Arc<Revision>),
-    /// The label names no revision: the template that the Pod itself shows.
-    Shown(Arc<Value>),
+    /// The label names no revision: what the Pod itself shows.
+    Shown(Arc<Shown>),
+}
+
+/// What a Pod shows that it was made from.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    pub template: Value,
+    pub claim_names: Vec<Box<str>>,
 }
 
 impl Member {
@@ -69,14 +76,14 @@ impl Member {
     pub fn template(&self) -> &Value {
         match &self.on {
             On::Known(revision) => &revision.template,
-            On::Shown(template) => template,
+            On::Shown(shown) => &shown.template,
         }
     }
 
     pub fn claim_names<'a>(&'a self, when_unknown: &'a [Box<str>]) -> &'a [Box<str>] {
         match &self.on {
             On::Known(revision) => revision.claim_names.as_deref().unwrap_or(when_unknown),
-            On::Shown(_) => when_unknown,
+            On::Shown(shown) => &shown.claim_names,
         }
     }
 }
@@ -211,7 +218,7 @@ fn resolve(snapshot: &Snapshot, revisions: &Revisions, pod: &PodFacts) -> Result
         return Ok(On::Known(Arc::clone(revision)));
     }
     if pod.is_terminating() {
-        return Ok(On::Shown(Arc::new(Value::Null)));
+        return Ok(On::Shown(Arc::default()));
     }
     let Some(whole) = snapshot.answers.whole_pods.get(&pod.uid) else {
         return Err(Question::WholePod { name: pod.name.clone(), uid: pod.uid.clone() });
@@ -220,11 +227,20 @@ fn resolve(snapshot: &Snapshot, revisions: &Revisions, pod: &PodFacts) -> Result
         let wanted = with_defaults(&revision.template);
         let shown = template_of_pod(whole, &wanted);
         let contents = |template| Contents { template, claims: &[] };
-        if Change::between(contents(&shown), contents(&wanted)).differences.is_empty() {
+        let claims = claims_of_pod(whole, &revision.template);
+        let same_claims = revision.claim_names.as_ref().is_none_or(|names| same_names(names, &claims));
+        if same_claims && Change::between(contents(&shown), contents(&wanted)).differences.is_empty() {
             return Ok(On::Known(Arc::clone(revision)));
         }
     }
-    Ok(On::Shown(Arc::new(template_of_pod(whole, &with_defaults(&revisions.update.template)))))
+    Ok(On::Shown(Arc::new(Shown {
+        template: template_of_pod(whole, &with_defaults(&revisions.update.template)),
+        claim_names: claims_of_pod(whole, &revisions.update.template),
+    })))
+}
+
+fn same_names(left: &[Box<str>], right: &[Box<str>]) -> bool {
+    left.len() == right.len() && left.iter().all(|name| right.contains(name))
 }
 
 /// The hostname and the pod-name label of a Pod: its name where that is valid, else a shortened

@@ -175,6 +175,8 @@ pub fn claim(value: &Value) -> ClaimFacts {
         owners: owners.collect(),
         requested_bytes: value.pointer("/spec/resources/requests/storage").and_then(quantity_bytes),
         capacity_bytes: value.pointer("/status/capacity/storage").and_then(quantity_bytes),
+        file_system_pending: condition_is(value, "FileSystemResizePending", "True"),
+        growth_error: None,
     }
 }
 
@@ -189,6 +191,10 @@ pub fn revision(value: &Value) -> RevisionFacts {
         controller: controller(value),
         terminating: value.pointer("/metadata/deletionTimestamp").is_some(),
         data: Arc::new(value.get("data").cloned().unwrap_or_default()),
+        noted_claims: value
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(names::REVISION_CLAIMS_ANNOTATION)?.as_str())
+            .map(Box::from),
         name,
     }
 }

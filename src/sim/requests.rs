@@ -54,6 +54,14 @@ impl World {
                 });
                 VecDeque::from([request])
             }
+            RevisionAction::NoteClaims { name, uid, resource_version, note } => {
+                let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
+                request.body = serde_json::json!({"metadata": {
+                    "uid": uid, "resourceVersion": resource_version,
+                    "annotations": {names::REVISION_CLAIMS_ANNOTATION: note},
+                }});
+                VecDeque::from([request])
+            }
             RevisionAction::Adopt { name, uid, resource_version } => {
                 let owner = run.map(|run| crate::plan::build::controller_reference(&run.snapshot.set));
                 let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
@@ -126,7 +134,9 @@ impl World {
             Action::PatchPodStatus { target, patch: body, .. } => {
                 one(patch(Verb::PatchStatus, Kind::Pod, target, body))
             }
-            Action::PatchClaim { target, patch: body, .. } => one(patch(Verb::Patch, Kind::Claim, target, body)),
+            Action::PatchClaim { target, patch: body, .. } | Action::GrowClaim { target, patch: body, .. } => {
+                one(patch(Verb::Patch, Kind::Claim, target, body))
+            }
             Action::AdoptPod { target, patch: body, .. } => {
                 let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
                 vec![VecDeque::from([check, patch(Verb::Patch, Kind::Pod, target, body)])]

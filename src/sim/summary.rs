@@ -14,6 +14,7 @@ pub fn summary(plan: &Plan) -> String {
         .map(|action| match action {
             RevisionAction::Create { name, number, .. } => format!("create {name} as {number}"),
             RevisionAction::Renumber { name, number, .. } => format!("renumber {name} to {number}"),
+            RevisionAction::NoteClaims { name, note, .. } => format!("note {note} on {name}"),
             RevisionAction::Adopt { name, .. } => format!("adopt {name}"),
             RevisionAction::Delete { name, .. } => format!("delete {name}"),
         })
@@ -49,6 +50,7 @@ pub fn summary(plan: &Plan) -> String {
             Action::PatchPod { why, .. } => format!("patch {why:?}"),
             Action::PatchPodStatus { why, .. } => format!("gate {why:?}"),
             Action::PatchClaim { .. } => "own".to_owned(),
+            Action::GrowClaim { .. } => "grow".to_owned(),
             Action::AdoptPod { .. } => "adopt".to_owned(),
             Action::ReleasePod { .. } => "release".to_owned(),
         };

@@ -40,8 +40,21 @@ struct Resources {
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     capacity: Option<BTreeMap<String, Value>>,
+    conditions: Option<Vec<Condition>>,
+    /// By resource: `ControllerResizeInfeasible` and others.
+    allocated_resource_statuses: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    message: Option<String>,
 }
 
 resource!(ClaimObject, "PersistentVolumeClaim", "", "v1", "persistentvolumeclaims");
@@ -64,6 +77,8 @@ impl ClaimObject {
     pub fn whole(self) -> ClaimFacts {
         let mut metadata = self.metadata;
         ClaimFacts {
+            file_system_pending: self.status.is_true("FileSystemResizePending").is_some(),
+            growth_error: self.status.growth_error(),
             terminating: metadata.deletion_timestamp.is_some(),
             made_for: metadata
                 .annotations
@@ -88,6 +103,21 @@ impl ClaimObject {
             requested_bytes: storage(self.spec.resources.requests),
             capacity_bytes: storage(self.status.capacity),
         }
+    }
+}
+
+impl Status {
+    fn is_true(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().flatten().find(|condition| condition.type_ == type_ && condition.status == "True")
+    }
+
+    fn growth_error(&self) -> Option<Box<str>> {
+        let failed = ["ControllerResizeError", "NodeResizeError"].iter().find_map(|type_| self.is_true(type_));
+        if let Some(condition) = failed {
+            return Some(condition.message.as_deref().unwrap_or(&condition.type_).into());
+        }
+        let state = self.allocated_resource_statuses.as_ref()?.get("storage")?;
+        state.ends_with("Infeasible").then(|| state.as_str().into())
     }
 }
 

@@ -68,6 +68,11 @@ impl RevisionObject {
             number: self.revision,
             terminating: self.metadata.deletion_timestamp.is_some(),
             data: Arc::new(self.data),
+            noted_claims: self
+                .metadata
+                .annotations
+                .and_then(|mut annotations| annotations.remove(names::REVISION_CLAIMS_ANNOTATION))
+                .map(String::into_boxed_str),
             controller,
             name,
         };

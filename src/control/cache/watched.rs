@@ -61,6 +61,8 @@ struct Annotations {
     set: Option<String>,
     #[serde(rename = "lifecycle.apps.asts.dev/timestamp")]
     hook_state_since: Option<String>,
+    #[serde(rename = "apps.asts.dev/volume-claims")]
+    claims: Option<String>,
 }
 
 /// Reads metadata without managed fields and other people's annotations.
@@ -71,6 +73,7 @@ pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta,
             (names::IN_PLACE_STATE_ANNOTATION, annotations.in_place_state),
             (names::CLAIM_SET_ANNOTATION, annotations.set),
             (names::HOOK_STATE_SINCE_ANNOTATION, annotations.hook_state_since),
+            (names::REVISION_CLAIMS_ANNOTATION, annotations.claims),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))

@@ -113,12 +113,14 @@ async fn run() -> Result {
     let once = once::look(&bench, settings.full).await;
     let text = report::markdown(&settings, &machine, &table, &once);
     println!("\n{text}");
-    if settings.is_whole() {
+    let failures: Vec<String> = table.failures().into_iter().chain(once.failures()).collect();
+    if settings.is_whole() && failures.is_empty() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
         std::fs::write(file, text).context(file)?;
         bench.say("docs/benchmarks.md is written");
     } else {
         bench.say("Not all was measured, so docs/benchmarks.md stays as it is");
+        failures.iter().for_each(|failure| bench.say(failure));
     }
     drop(cluster);
     Ok(())

@@ -62,11 +62,18 @@ pub struct Use {
 #[derive(Default)]
 pub struct Table {
     rounds: BTreeMap<(Shape, Phase, Contender), Vec<std::result::Result<Measure, String>>>,
+    /// What went wrong before, between and after the phases.
+    around: Vec<String>,
 }
 
 impl Table {
     fn put(&mut self, shape: Shape, phase: Phase, contender: Contender, outcome: std::result::Result<Measure, String>) {
         self.rounds.entry((shape, phase, contender)).or_default().push(outcome);
+    }
+
+    fn note_around(&mut self, bench: &Bench, shape: Shape, contender: Contender, failure: &Failure) {
+        bench.say(&format!("  {failure}"));
+        self.around.push(format!("{}, {}: {failure}", shape.title(), contender.title()));
     }
 
     /// The round with the median time.
@@ -79,7 +86,7 @@ impl Table {
 
     /// What went wrong, where a round has no measure.
     pub fn failures(&self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut told = self.around.clone();
         for ((shape, phase, contender), rounds) in &self.rounds {
             for failure in rounds.iter().filter_map(|outcome| outcome.as_ref().err()) {
                 told.push(format!("{}, {}, {}: {failure}", shape.title(), phase.title(), contender.title()));
@@ -94,11 +101,10 @@ pub async fn run(bench: &Bench, shape: Shape, contender: Contender, table: &mut 
     let namespace = format!("bench-{}-{}x{}", contender.word(), shape.sets, shape.replicas);
     let outcome = in_namespace(bench, shape, contender, &namespace, table).await;
     if let Err(failure) = outcome {
-        bench.say(&format!("  {failure}"));
-        table.put(shape, Phase::Create, contender, Err(failure.0));
+        table.note_around(bench, shape, contender, &failure);
     }
     if let Err(failure) = remove_namespace(&bench.admin, &namespace).await {
-        bench.say(&format!("  {failure}"));
+        table.note_around(bench, shape, contender, &failure);
     }
 }
 

@@ -38,6 +38,19 @@ pub struct Once {
     pub many: Option<Result<Memory>>,
 }
 
+impl Once {
+    /// What was asked for and has no figure, in words.
+    pub fn failures(&self) -> Vec<String> {
+        let many = self.many.as_ref().and_then(|many| many.as_ref().err());
+        let told = [
+            ("the program's size", self.binary_mib.as_ref().err()),
+            ("the time to the first write", self.first_write_seconds.as_ref().err()),
+            ("memory with 10,000 Pods", many),
+        ];
+        told.into_iter().filter_map(|(what, failure)| Some(format!("{what}: {}", failure?))).collect()
+    }
+}
+
 pub async fn look(bench: &Bench, full: bool) -> Once {
     bench.say("Time from a manager's start to its first write");
     let first_write_seconds = first_write(bench).await;

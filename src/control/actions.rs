@@ -131,6 +131,9 @@ impl Reconciler {
     ) -> Result<W, CallError> {
         let written = self.apiserver.write::<W>(Verb::Create, At::all(W::KIND, namespace), Some(body)).await;
         note_written(W::KIND, name, &written, None, shows);
+        if let Ok(object) = &written {
+            self.refresh(object.clone());
+        }
         written
     }
 
@@ -144,7 +147,8 @@ impl Reconciler {
     ) -> Result<(), CallError> {
         let written = self.apiserver.write::<W>(verb, at, Some(patch)).await;
         note_written(at.kind, &target.name, &written, Some(target), shows);
-        written.map(|_| ())
+        // The answer shows what the watch would: the next look need not wait for it.
+        written.map(|object| self.refresh(object))
     }
 
     /// Deletes exactly the incarnation and state that was decided on.

@@ -143,26 +143,25 @@ impl Reconciler {
         claims_failed
     }
 
-    /// 1, 2, 4, … at once, and no more after the first that is refused or fails.
+    /// One at first, and one more at once for each that was made; no more after the first that is refused or fails.
     async fn create_slowly<'a>(&self, set: &SetFacts, creates: &[&'a Action]) -> Vec<Done<'a>> {
+        let mut waiting = creates.iter();
+        let mut running = FuturesUnordered::new();
         let mut all = Vec::with_capacity(creates.len());
-        let mut rest = creates;
-        let mut batch_size = 1;
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_size.min(rest.len()));
-            let batch = self.act_on_all(set, batch).await;
-            let stop = batch.iter().any(|done| {
-                is_shared_refusal(&done.result)
-                    || done.result.as_ref().is_err_and(|error| !matches!(error.failure, Failure::Refused(_)))
-            });
-            all.extend(batch);
+        let mut at_once = 1;
+        loop {
+            running.extend(waiting.by_ref().take(at_once - running.len()).map(|action| self.act(set, action)));
+            let Some(done) = running.next().await else { return all };
+            let stop = is_shared_refusal(&done.result)
+                || done.result.as_ref().is_err_and(|error| !matches!(error.failure, Failure::Refused(_)));
             if stop {
-                break;
+                waiting = [].iter();
             }
-            rest = after;
-            batch_size *= 2;
+            if done.result.is_ok() {
+                at_once = CALLS_MAX.min(at_once + 1);
+            }
+            all.push(done);
         }
-        all
     }
 
     async fn act_on_all<'a>(&self, set: &SetFacts, actions: &[&'a Action]) -> Vec<Done<'a>> {

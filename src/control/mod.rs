@@ -16,6 +16,7 @@ pub mod inflight;
 pub mod lease;
 pub mod memory;
 pub mod metrics;
+mod pace;
 mod poisoned;
 pub mod queue;
 pub mod reconcile;

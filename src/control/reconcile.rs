@@ -23,6 +23,7 @@ use super::events::EventSender;
 use super::inflight::{Expectation, Shows, Standing};
 use super::memory::SetMemory;
 use super::metrics::Metrics;
+use super::pace::StatusPace;
 use super::queue::{Queue, Verdict};
 use crate::api::{AdvancedStatefulSetStatus, names};
 use crate::model::{SetFacts, Snapshot};
@@ -31,8 +32,6 @@ use crate::plan::action::{Plan, StatusWrite};
 
 /// Rounds of questions within one look.
 const QUESTION_ROUNDS_MAX: usize = 4;
-/// At most one status write of a set that only tells counts, in this time.
-const STATUS_GAP: Duration = Duration::from_millis(300);
 /// Between looks while nobody knows whether this process may write.
 pub(super) const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,6 +44,7 @@ pub struct Reconciler {
     pub(super) events: EventSender,
     pub(super) metrics: Arc<Metrics>,
     memories: Mutex<HashMap<SetKey, SetMemory>>,
+    pace: Mutex<StatusPace>,
 }
 
 impl Reconciler {
@@ -63,6 +63,7 @@ impl Reconciler {
             events,
             metrics,
             memories: Mutex::default(),
+            pace: Mutex::default(),
         }
     }
 
@@ -226,10 +227,14 @@ impl Reconciler {
         match plan.status_write {
             StatusWrite::None => StatusTurn::Nothing,
             // A disruption stands on what the status says: it may not wait for it.
-            StatusWrite::Soon if plan.disruptions.is_empty() && since < STATUS_GAP => {
-                StatusTurn::Later(STATUS_GAP.saturating_sub(since))
+            // A disruption stands on what the status says: it may not wait for it.
+            StatusWrite::Later | StatusWrite::Soon if plan.disruptions.is_empty() => {
+                match self.pace().gap(plan.status_write).saturating_sub(since) {
+                    Duration::ZERO => StatusTurn::Write,
+                    left => StatusTurn::Later(left),
+                }
             }
-            StatusWrite::Soon | StatusWrite::Now => StatusTurn::Write,
+            StatusWrite::Later | StatusWrite::Soon | StatusWrite::Now => StatusTurn::Write,
         }
     }
 
@@ -242,6 +247,7 @@ impl Reconciler {
             memory.inflight.expect(kind, &name, show);
         }
         memory.status_written_at = Some(Instant::now());
+        self.pace().count();
         let error = written.err()?;
         if error.failure != Failure::Conflict {
             tracing::warn!(set = %set.name, "the status was not written: {error}");
@@ -286,7 +292,7 @@ impl Reconciler {
             },
         };
         shows.extend(show.map(|show| (Kind::Set, set.name.clone(), show)));
-        written.map(|_| ())
+        written.map(|object| self.refresh(object))
     }
 
     /// Takes an object that was read live into the cache.
@@ -309,6 +315,10 @@ impl Reconciler {
     pub(super) async fn patch_set_status(&self, key: &SetKey, patch: &Value) -> Result<(), CallError> {
         let at = At::one(Kind::Set, &key.namespace, &key.name).status();
         self.apiserver.write::<serde::de::IgnoredAny>(Verb::MergePatch, at, Some(patch)).await.map(|_| ())
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, StatusPace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<SetKey, SetMemory>> {

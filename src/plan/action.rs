@@ -37,9 +37,11 @@ pub enum StatusWrite {
     /// The stored status already says it.
     #[default]
     None,
-    /// Only counts or messages: may wait a little, so that many changes cost one write.
+    /// Only counts and what is waited for: many changes may cost one write.
+    Later,
+    /// A condition turned, or a new generation is observed.
     Soon,
-    /// Something that others wait for, or that must be stored before a disruption.
+    /// Something that what is done next stands on.
     Now,
 }
 

@@ -222,7 +222,8 @@ fn progressing(
 
 const STANDING: [&str; 4] = ["Complete", "Paused", "OnDelete", "Partitioned"];
 
-fn is_standing(reason: &str) -> bool {
+/// Whether a reason of `Progressing` says that nothing moves, by order or because all is done.
+pub fn is_standing(reason: &str) -> bool {
     STANDING.contains(&reason)
 }
 

@@ -3,6 +3,7 @@
 use super::action::StatusWrite;
 use super::draft::{Context, Draft};
 use super::view::{Holder, View};
+use crate::api::names::conditions as types;
 use crate::api::status::VolumeClaimStatus;
 use crate::api::{AdvancedStatefulSetStatus, Condition};
 use crate::inplace::quantity::quantity_bytes;
@@ -50,16 +51,28 @@ pub fn urgency(stored: &AdvancedStatefulSetStatus, wanted: &AdvancedStatefulSetS
     if stored == wanted {
         return StatusWrite::None;
     }
-    let outcome = |conditions: &[Condition]| -> Vec<(String, String, Option<String>)> {
-        conditions.iter().map(|one| (one.type_.clone(), one.status.clone(), one.reason.clone())).collect()
-    };
-    let same = stored.observed_generation == wanted.observed_generation
-        && stored.current_revision == wanted.current_revision
-        && stored.update_revision == wanted.update_revision
-        && stored.collision_count == wanted.collision_count
-        && stored.disrupted == wanted.disrupted
+    // What this plan does, and a next one after a crash, rests on these.
+    let leans_on_it = stored.current_revision != wanted.current_revision
+        || stored.update_revision != wanted.update_revision
+        || stored.collision_count != wanted.collision_count
+        || stored.disrupted != wanted.disrupted;
+    if leans_on_it {
+        return StatusWrite::Now;
+    }
+    let same_outcome = stored.observed_generation == wanted.observed_generation
         && outcome(&stored.conditions) == outcome(&wanted.conditions);
-    if same { StatusWrite::Soon } else { StatusWrite::Now }
+    if same_outcome { StatusWrite::Later } else { StatusWrite::Soon }
+}
+
+/// What conditions say, without what they say on the way.
+fn outcome(conditions: &[Condition]) -> Vec<(&str, &str, &str)> {
+    conditions.iter().map(outcome_of).collect()
+}
+
+fn outcome_of(one: &Condition) -> (&str, &str, &str) {
+    let reason = one.reason.as_deref().unwrap_or_default();
+    let on_the_way = one.type_ == types::PROGRESSING && one.status == "True" && !conditions::is_standing(reason);
+    (&one.type_, &one.status, if on_the_way { "" } else { reason })
 }
 
 fn number(count: usize) -> i32 {

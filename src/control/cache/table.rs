@@ -112,15 +112,16 @@ impl<T: Indexed> Table<T> {
         self.dead.contains(uid)
     }
 
-    /// An object as it was seen. `None` where what is here is newer.
+    /// An object as it was seen. `None` where what is here is newer, or the same.
     pub fn apply(&mut self, namespace: &str, object: T) -> Option<Change<T>> {
         if self.dead.contains(object.uid()) {
             return None;
         }
-        if let Some(old) = self.get(namespace, object.name())
-            && is_newer(old.resource_version(), object.resource_version())
-        {
-            return None;
+        if let Some(old) = self.get(namespace, object.name()) {
+            let (held, seen) = (old.resource_version(), object.resource_version());
+            if is_newer(held, seen) || (held == seen && old.uid() == object.uid()) {
+                return None;
+            }
         }
         if !self.relists.is_empty() {
             self.seen_while_listing.insert(object.uid().into());

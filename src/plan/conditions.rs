@@ -297,6 +297,9 @@ fn describe(context: Context<'_>, pod: &crate::model::PodFacts) -> String {
     if let Some((container, reason)) = waiting {
         return format!("is not Ready: container {} is waiting ({reason})", container.name);
     }
+    if pod.is_ready() && !context.view.hooks.let_count(pod) {
+        return "is Ready, and its lifecycle hook has not called it normal".to_owned();
+    }
     if pod.is_ready() {
         return format!("is Ready, and not yet for {} s", context.spec.min_ready_seconds);
     }

@@ -165,14 +165,16 @@ impl Draft {
         let entry = self.ledger.iter().find(|entry| entry.ordinal == slot.ordinal);
         let under_way = entry.is_some_and(|entry| *entry.uid == *pod.uid && matches!(pod.gate, Gate::Closed { .. }));
         let budget = context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
-        if !under_way && self.unavailable_besides(slot.ordinal) >= budget {
+        // One that a hook keeps from being available is nothing that the others would miss.
+        let counts = context.view.hooks.let_count(pod);
+        if !under_way && counts && self.unavailable_besides(slot.ordinal) >= budget {
             return false;
         }
         match entry {
             Some(entry)
                 if under_way || (*entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version) => {}
             // A hook keeps this ordinal down since an older disruption: it stays that one disruption.
-            Some(_) if !context.view.hooks.let_count(pod) => {
+            Some(_) if !counts => {
                 let entry = disruption(context, slot, pod);
                 self.ledger.retain(|older| older.ordinal != slot.ordinal);
                 self.ledger.push(entry);

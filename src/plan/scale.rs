@@ -11,7 +11,7 @@ use super::revisions::Revision;
 use super::rollout::cannot_run;
 use super::view::{Holder, Slot};
 use crate::api::names;
-use crate::model::{Ordinal, PodFacts};
+use crate::model::{HookState, Ordinal, PodFacts};
 
 /// How soon to look again at a claim that a Pod waits for, should its end go unseen.
 const CLAIM_RECHECK_SECONDS: i64 = 15;
@@ -156,7 +156,9 @@ fn delete_in_order(context: Context<'_>, draft: &mut Draft) {
     }
     let lowest_broken = view.condemned.iter().find(|(_, pod)| !view.is_available(pod)).map(|(ordinal, _)| *ordinal);
     let waits_for_lower = !view.is_available(pod) && lowest_broken != Some(*ordinal);
-    if waits_for_lower && !cannot_run(pod, view.now) {
+    // What its hook has let go, or keeps down, does not come back by waiting.
+    let in_a_hook = pod.hook_state() == Some(HookState::PreparingDelete) || !view.hooks.let_count(pod);
+    if waits_for_lower && !in_a_hook && !cannot_run(pod, view.now) {
         draft.wait("WaitingForPods", format!("Pod {} and a lower one are not available", pod.name));
         return;
     }

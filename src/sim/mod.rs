@@ -2,6 +2,7 @@
 //! faults that a seed decides. `SIM_SEED=7 SIM_TRACE=1 cargo test --lib sim::` replays one run
 //! with its trace, `SIM_SEEDS=5000` asks for so many, from `SIM_FIRST` upward.
 
+mod agent;
 mod cluster;
 mod controller;
 mod executor;

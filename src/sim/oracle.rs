@@ -294,7 +294,9 @@ impl Oracle {
                 return Err(format!("{} is patched while its gate is open", pod.name));
             }
         }
-        if !pod.is_ready() || pod.is_terminal() {
+        let outside = matches!(action, Action::PatchPodStatus { .. })
+            && window.iter().any(|state| !state.spec.slots.contains(ordinal));
+        if !pod.is_ready() || pod.is_terminal() || outside {
             return Ok(());
         }
         let set = store.get(Kind::Set, SET).and_then(|set| set.set()).filter(|set| set.uid == request.read.set_uid);
@@ -348,6 +350,9 @@ impl Oracle {
         }
         for entry in &set.status.disrupted {
             let kept = status.disrupted.contains(entry);
+            // A Pod that hooks keep down goes on as another disruption of the same ordinal.
+            let replaced = window.iter().any(|state| !state.spec.hooks.is_empty())
+                && status.disrupted.iter().any(|new| new.ordinal == entry.ordinal);
             let wanted = window.iter().all(|state| state.spec.slots.contains(entry.ordinal));
             if kept || !wanted {
                 continue;
@@ -357,7 +362,7 @@ impl Oracle {
             if pod.is_some_and(|pod| *pod.uid == *entry.uid && *pod.resource_version == *entry.resource_version) {
                 return Err(format!("ledger: the entry of {} leaves, and could still be carried out", entry.ordinal));
             }
-            if self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
+            if !replaced && self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
                 return Err(format!("ledger: the entry of {} leaves before it is over", entry.ordinal));
             }
         }

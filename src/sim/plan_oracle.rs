@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Gate, Ordinal, PodFacts, Snapshot, ValidSpec};
+use crate::model::{Gate, HookState, Ordinal, PodFacts, Snapshot, ValidSpec};
 use crate::plan::Plan;
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, StatusWrite};
 
 pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     let Ok(spec) = ValidSpec::parse(&snapshot.set.spec) else { return Ok(()) };
     fresh_budget(snapshot, &spec, plan)?;
+    told_within_the_budget(snapshot, &spec, plan)?;
     ordered_creation(snapshot, &spec, plan)?;
     one_action_a_pod(plan)?;
     claims_go_first(snapshot, &spec, plan)?;
@@ -23,7 +24,9 @@ fn pod_of(snapshot: &Snapshot, ordinal: Ordinal) -> Option<&PodFacts> {
 
 fn is_available(snapshot: &Snapshot, spec: &ValidSpec, ordinal: Ordinal) -> bool {
     pod_of(snapshot, ordinal).is_some_and(|pod| {
-        spec.selector.matches_map(&pod.labels) && pod.is_available(spec.min_ready_seconds, snapshot.now)
+        spec.selector.matches_map(&pod.labels)
+            && pod.is_available(spec.min_ready_seconds, snapshot.now)
+            && spec.hooks.let_count(pod)
     })
 }
 
@@ -34,6 +37,7 @@ fn fresh_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<()
     for action in plan.actions.iter().flatten() {
         if let Some((ordinal, name)) = takes_down(action)
             && pod_of(snapshot, ordinal).is_some_and(PodFacts::is_ready)
+            && !(spec.slots.index_of(ordinal).is_none() && matches!(action, Action::PatchPodStatus { .. }))
         {
             return Err(format!("S5: {name} is Ready and taken down without the ledger"));
         }
@@ -52,12 +56,47 @@ fn fresh_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<()
         }
         let under_way = stored && matches!(pod.gate, Gate::Closed { .. });
         down.insert(ordinal);
-        fresh += usize::from(!under_way);
+        // One that a hook keeps from being available is down already.
+        fresh += usize::from(!under_way && spec.hooks.let_count(pod));
     }
     if fresh > 0 && down.len() > spec.rolling.max_unavailable {
         return Err(format!("S5: {down:?} would be down with a budget of {}", spec.rolling.max_unavailable));
     }
     Ok(())
+}
+
+/// No more Pods in service are told to get ready than may be down.
+fn told_within_the_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    let state = "/metadata/labels/lifecycle.apps.asts.dev~1state";
+    let mut told: BTreeSet<Ordinal> = BTreeSet::new();
+    for action in plan.actions.iter().flatten() {
+        let Action::PatchPod { ordinal, why: PatchWhy::HookState, patch, .. } = action else { continue };
+        let prepares =
+            patch.pointer(state).and_then(|value| value.as_str()).is_some_and(|it| it.starts_with("Preparing"));
+        let serves = spec.slots.contains(*ordinal) && is_available(snapshot, spec, *ordinal);
+        let before = pod_of(snapshot, *ordinal).and_then(PodFacts::hook_state).is_some_and(HookState::is_preparing);
+        if prepares && serves && !before {
+            told.insert(*ordinal);
+        }
+    }
+    if told.is_empty() {
+        return Ok(());
+    }
+    let deadline = jiff::SignedDuration::from_secs(spec.progress_deadline_seconds);
+    let down_or_told = spec.slots.ordinals().iter().copied().filter(|ordinal| {
+        let pod = pod_of(snapshot, *ordinal);
+        let preparing = pod.and_then(PodFacts::hook_state).is_some_and(HookState::is_preparing)
+            && pod.and_then(|pod| pod.hook_state_since).is_none_or(|since| since + deadline > snapshot.now);
+        preparing || told.contains(ordinal) || !is_available(snapshot, spec, *ordinal)
+    });
+    let count = down_or_told.count();
+    if count <= spec.rolling.max_unavailable {
+        return Ok(());
+    }
+    Err(format!(
+        "hooks: {told:?} are told and {count} would be down or told, the budget is {}",
+        spec.rolling.max_unavailable
+    ))
 }
 
 fn takes_down(action: &Action) -> Option<(Ordinal, &str)> {

@@ -195,6 +195,7 @@ impl World {
         if !pod.is_ready() {
             return Err(format!("{name} is not Ready"));
         }
+        self.state_is_right(pod, !spec.hooks.is_empty())?;
         if matches!(pod.gate, Gate::Closed { .. } | Gate::Unset) {
             return Err(format!("the gate of {name} is not open"));
         }

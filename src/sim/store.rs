@@ -188,7 +188,10 @@ impl Store {
         };
         let guard = Guard { uid: taken("uid"), version: taken("resourceVersion") };
         let old = self.guarded(kind, name, &guard)?;
-        let patch = if status_only { json!({"status": patch.get("status")}) } else { patch };
+        // Labels and annotations of a Pod may be written with its status.
+        if let (true, Some(fields)) = (status_only, patch.as_object_mut()) {
+            fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata"));
+        }
         let mut value = old.value.clone();
         merge(&mut value, &patch);
         if kind == Kind::Pod {

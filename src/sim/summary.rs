@@ -1,10 +1,18 @@
 //! A plan in one line of the trace.
 
+use serde_json::Value;
+
 use crate::plan::Plan;
 use crate::plan::action::{Action, RevisionAction, StatusWrite};
 
 pub fn action_name(action: &Action) -> String {
     action.object().rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The hook state that a patch brings.
+fn state_in(patch: &Value) -> String {
+    let state = patch.pointer("/metadata/labels/lifecycle.apps.asts.dev~1state");
+    state.map_or_else(String::new, |state| format!(" {state}"))
 }
 
 pub fn summary(plan: &Plan) -> String {
@@ -47,8 +55,8 @@ pub fn summary(plan: &Plan) -> String {
         let what = match action {
             Action::CreatePod { .. } | Action::CreateClaim { .. } => "create".to_owned(),
             Action::DeletePod { why, .. } => format!("delete {why:?}"),
-            Action::PatchPod { why, .. } => format!("patch {why:?}"),
-            Action::PatchPodStatus { why, .. } => format!("gate {why:?}"),
+            Action::PatchPod { why, patch, .. } => format!("patch {why:?}{}", state_in(patch)),
+            Action::PatchPodStatus { why, patch, .. } => format!("gate {why:?}{}", state_in(patch)),
             Action::PatchClaim { .. } => "own".to_owned(),
             Action::GrowClaim { .. } => "grow".to_owned(),
             Action::AdoptPod { .. } => "adopt".to_owned(),

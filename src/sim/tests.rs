@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agent::draw_with_hooks;
 use super::run::{run_script, run_seed};
 use super::script::draw;
 use super::world::Mutant;
@@ -41,6 +42,28 @@ fn every_seed_keeps_every_property() {
         "{} seeds broke a property; replay with SIM_SEED=n SIM_TRACE=1: {broken:?}",
         broken.len()
     );
+}
+
+#[test]
+fn every_seed_keeps_every_property_with_hooks() {
+    let trace = std::env::var("SIM_TRACE").is_ok();
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number("SIM_SEEDS").unwrap_or(60),
+    };
+    let mut broken = Vec::new();
+    for seed in seeds {
+        let outcome = run_script(draw_with_hooks(seed), None, trace);
+        for line in &outcome.lines {
+            println!("{line}");
+        }
+        if let Some(violation) = outcome.violation {
+            println!("seed {seed}: {violation}");
+            broken.push(seed);
+        }
+    }
+    assert!(broken.is_empty(), "seeds that broke a property; replay with SIM_SEED=n SIM_TRACE=1: {broken:?}");
 }
 
 #[test]

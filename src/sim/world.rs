@@ -43,6 +43,11 @@ pub enum Event {
         name: Box<str>,
         uid: Box<str>,
     },
+    /// Someone looks whether a hook asks for something.
+    AnswerHooks {
+        name: Box<str>,
+        uid: Box<str>,
+    },
     Schedule {
         name: Box<str>,
     },
@@ -197,6 +202,7 @@ impl World {
             Event::Restart { controller } => self.restart(controller),
             Event::Sync { name, uid } => self.sync(&name, &uid),
             Event::Report { name, uid } => self.report(&name, &uid),
+            Event::AnswerHooks { name, uid } => self.answer_hooks(&name, &uid),
             Event::Schedule { name } => self.schedule(&name),
             Event::Bind { name } => self.bind(&name),
             Event::Collect => self.collect(),
@@ -226,6 +232,7 @@ impl World {
         match (kind, &change.object) {
             (Kind::Pod, Some(object)) => {
                 let uid = object.uid.clone();
+                self.agent_soon(&name, &uid);
                 if object.pod().is_some_and(|pod| pod.node.is_none()) {
                     let delay = self.random.range(5, 400);
                     self.after(delay, Event::Schedule { name });

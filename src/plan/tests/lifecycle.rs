@@ -412,3 +412,28 @@ fn labels_alone_wait_for_no_hook() {
     world.add_revision(&changed, 3);
     assert_eq!(moves(&world.plan()), ["patch web-1", "patch web-0"]);
 }
+
+#[test]
+fn a_pod_that_its_hook_keeps_down_goes_with_no_room_in_the_fresh_budget() {
+    // In order, nothing comes after it until it is normal, and it will not be.
+    let mut world = world(3, json!({}), json!({"preNormal": {"labelsHandler": {"good": "yes"}}}));
+    world.spec["podManagementPolicy"] = json!("OrderedReady");
+    world.pods.truncate(1);
+    in_state(&mut world.pods[0], HookState::PreparingNormal, 50);
+    assert_eq!(moves(&world.plan()), ["close web-0"]);
+    in_state(&mut world.pods[0], HookState::Normal, 50);
+    assert_eq!(moves(&world.plan()), ["create web-1 app:v2 -> PreparingNormal"], "one that is normal waits");
+}
+
+#[test]
+fn condemned_pods_that_were_let_go_do_not_wait_for_each_other() {
+    let mut world = World::settled(3, json!({}));
+    world.spec["podManagementPolicy"] = json!("OrderedReady");
+    world.spec["replicas"] = json!(1);
+    world.spec["lifecycle"] = json!({"preDelete": hook(true)});
+    for pod in &mut world.pods[1..] {
+        close(pod);
+        in_state(pod, HookState::PreparingDelete, 5);
+    }
+    assert_eq!(moves(&world.plan()), ["delete web-2"]);
+}

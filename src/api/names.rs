@@ -30,6 +30,9 @@ pub const ENV_ANNOTATION_PREFIX: &str = "apps.asts.dev/env-";
 pub const HOOK_STATE_LABEL: &str = "lifecycle.apps.asts.dev/state";
 /// Pod annotation: since when the Pod is in that state, RFC 3339.
 pub const HOOK_STATE_SINCE_ANNOTATION: &str = "lifecycle.apps.asts.dev/timestamp";
+/// Node label, `true`: the node's kubelet is a customised one, which follows env, mounts, volumes
+/// and probes of running Pods. A Pod on any other node is treated as on a stock cluster.
+pub const CUSTOMISED_KUBELET_LABEL: &str = "apps.asts.dev/customised-kubelet";
 /// Claim annotation: the set that the claim was made for. Two sets can ask for the same claim
 /// name (`a-b` + `c`, `a` + `b-c`); this tells them apart, also beyond a label value's length.
 pub const CLAIM_SET_ANNOTATION: &str = "apps.asts.dev/set";

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use asts::control::abilities::InPlace;
 use asts::control::error::ControlError;
 use asts::control::lease::LeaseOptions;
-use asts::control::run::{InPlace, Options, run};
+use asts::control::run::{Options, run};
 use asts::control::telemetry::{self, LogFormat};
 use clap::Parser;
 
@@ -39,7 +40,8 @@ struct Arguments {
     /// Where /healthz and /readyz are served; port 0 picks one and logs it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     health_address: SocketAddr,
-    /// What Pods can take in place: auto, stock, customised, or kinds of field with commas between
+    /// What Pods can take in place: auto (found out), stock, customised, or some of env, volumeMounts,
+    /// volumes, volumeSources, probes with commas between
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     in_place: InPlace,
     /// Form of the log lines

@@ -33,6 +33,9 @@ impl Reconciler {
             Action::CreatePod { name, claims, pod, .. } => self.create_pod(set, name, claims, pod, &mut shows).await,
             Action::CreateClaim { claim, .. } => self.create_claim(set, claim, &mut shows).await,
             Action::DeletePod { target, .. } => self.delete(Kind::Pod, set, target, &mut shows).await,
+            Action::PatchPod { target, resize: Some(resize), patch, .. } => {
+                self.resize_and_patch(set, target, resize, patch, &mut shows).await
+            }
             Action::PatchPod { target, patch, .. }
             | Action::ReleasePod { target, patch, .. }
             | Action::AdoptPod { target, patch, .. } => {
@@ -49,6 +52,27 @@ impl Reconciler {
             }
         };
         Done { action, shows, result }
+    }
+
+    /// The resize, and the rest on the state that came of it. Should the rest fail, the next plan
+    /// finds a Pod that has its resources.
+    async fn resize_and_patch(
+        &self,
+        set: &SetFacts,
+        target: &Target,
+        resize: &Value,
+        patch: &Value,
+        shows: &mut Owed,
+    ) -> Result<(), CallError> {
+        let at = At::one(Kind::Pod, &set.namespace, &target.name);
+        let written = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at.resize(), Some(resize)).await;
+        note_written(Kind::Pod, &target.name, &written, Some(target), shows);
+        let resized = written?;
+        let version = resized.metadata.resource_version.as_deref().unwrap_or_default();
+        let mut patch = patch.clone();
+        patch["metadata"]["resourceVersion"] = version.into();
+        let target = Target { resource_version: version.into(), ..target.clone() };
+        self.patch::<PodObject>(Verb::StrategicPatch, at, &target, &patch, shows).await
     }
 
     async fn create_pod(

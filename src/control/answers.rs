@@ -15,8 +15,9 @@ use super::client::{At, Kind, Verb};
 use super::error::{CallError, Failure};
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
-use crate::model::{LivePod, Snapshot, TemplateAnswer};
+use crate::model::{FieldKind, LivePod, Snapshot, TemplateAnswer};
 use crate::plan::Question;
+use crate::plan::action::Target;
 
 /// Reads of one set at the same time.
 const READS_MAX: usize = 8;
@@ -92,6 +93,11 @@ impl Reconciler {
                     memory.templates.insert(hash.clone());
                     let answer = self.template(&namespace, hash, template).await?;
                     snapshot.answers.templates.insert(hash.clone(), answer);
+                }
+                Question::Ability { kinds, target, patch } => {
+                    self.ask_ability(&namespace, kinds, target, patch, memory).await?;
+                    snapshot.abilities = self.abilities.abilities();
+                    memory.add_denials(&mut snapshot.abilities);
                 }
                 Question::WholePod { name, uid } => {
                     let at = At::one(Kind::Pod, &namespace, name);
@@ -176,19 +182,40 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Asks whether the apiserver takes a patch of these kinds of field. Only a 422 says that it does
+    /// not: the patch names a resourceVersion, and an old one is a conflict.
+    async fn ask_ability(
+        &self,
+        namespace: &str,
+        kinds: &[FieldKind],
+        target: &Target,
+        patch: &str,
+        memory: &mut SetMemory,
+    ) -> Result<(), CallError> {
+        let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
+        match self.apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
+            Ok(()) => self.abilities.takes(kinds),
+            Err(error) if error.code == 422 => self.abilities.refuses(kinds),
+            Err(error) if error.message.contains("does not support dry run") => self.abilities.cannot_tell(kinds),
+            Err(error) if error.failure == Failure::NotFound => {
+                self.vanished::<PodObject>(namespace, &target.name, &target.uid);
+                return Err(CallError { failure: Failure::Conflict, ..error });
+            }
+            Err(error) => match error.failure {
+                Failure::Refused(refused) => memory.deny(kinds, refused.reason(), &error.message),
+                _ => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
     /// The template as the apiserver defaults and checks it. Only a 422 says that it is bad.
     async fn template(&self, namespace: &str, hash: &str, template: &str) -> Result<TemplateAnswer, CallError> {
         if let Some(answer) = self.templates.get(hash) {
             return Ok(answer);
         }
-        let template: Value = serde_json::from_str(template).map_err(|error| CallError {
-            failure: Failure::Local,
-            code: 0,
-            verb: "create",
-            object: "PodTemplate".to_owned(),
-            message: error.to_string(),
-            retry_after: None,
-        })?;
+        let template: Value =
+            serde_json::from_str(template).map_err(|error| unreadable("create", "PodTemplate", &error))?;
         let body = json!({
             "apiVersion": "v1",
             "kind": "PodTemplate",
@@ -208,6 +235,17 @@ impl Reconciler {
         };
         self.templates.put(hash, answer.clone());
         Ok(answer)
+    }
+}
+
+fn unreadable(verb: &'static str, object: &str, error: &serde_json::Error) -> CallError {
+    CallError {
+        failure: Failure::Local,
+        code: 0,
+        verb,
+        object: object.to_owned(),
+        message: error.to_string(),
+        retry_after: None,
     }
 }
 

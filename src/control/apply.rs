@@ -235,8 +235,10 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
                 memory.refusals.refused(&object, &error);
                 // A policy that denies says nothing about what a running Pod can take: only a 422 does, and its
                 // resourceVersion was fresh, or it were a conflict.
-                if let (Refused::Invalid, Action::PatchPod { target, why: PatchWhy::InPlace, revision, .. }) =
-                    (refused, action)
+                if let (
+                    Refused::Invalid,
+                    Action::PatchPod { target, why: PatchWhy::InPlace | PatchWhy::Live, revision, .. },
+                ) = (refused, action)
                 {
                     memory.refuse_patch(&target.uid, revision, &error.message);
                 }
@@ -262,8 +264,10 @@ fn success(action: &Action) -> Option<PlannedEvent> {
     let (reason, done) = match action {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => ("SuccessfulCreate", "created"),
         Action::DeletePod { .. } => ("SuccessfulDelete", "deleted"),
-        Action::PatchPod { why: PatchWhy::InPlace, .. } => ("SuccessfulUpdateInPlace", "updated in place"),
         Action::GrowClaim { .. } => ("GrowingClaim", "asked for more storage for"),
+        Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. } => {
+            ("SuccessfulUpdateInPlace", "updated in place")
+        }
         Action::AdoptPod { .. } => ("SuccessfulAdopt", "adopted"),
         Action::ReleasePod { .. } => ("SuccessfulRelease", "released"),
         Action::PatchPod { .. } | Action::PatchPodStatus { .. } | Action::PatchClaim { .. } => return None,

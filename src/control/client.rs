@@ -133,6 +133,10 @@ impl<'a> At<'a> {
         At { subresource: "status", ..self }
     }
 
+    pub fn resize(self) -> Self {
+        At { subresource: "resize", ..self }
+    }
+
     pub fn query(self, query: &'a str) -> Self {
         At { query, ..self }
     }
@@ -193,6 +197,12 @@ impl Apiserver {
     /// A create that the server only pretends to do. Needs no lease.
     pub async fn dry_run_create<T: DeserializeOwned>(&self, at: At<'_>, body: &Value) -> Result<T, CallError> {
         self.tried_again(Verb::Create, at.query("dryRun=All"), Some(body)).await
+    }
+
+    /// A patch that the server only pretends to do. Needs no lease.
+    pub async fn dry_run_patch(&self, at: At<'_>, body: &Value) -> Result<(), CallError> {
+        let at = at.query("dryRun=All");
+        self.tried_again::<serde::de::IgnoredAny>(Verb::StrategicPatch, at, Some(body)).await.map(|_| ())
     }
 
     /// A write: made once, only while the gate is open.

@@ -3,8 +3,8 @@
 use tokio::time::{Duration, Instant};
 
 use super::cache::Store;
-use super::cache::table::is_newer;
 use super::client::Kind;
+use crate::model::pod::is_newer;
 
 /// A watch that has not shown a write after this time is not waited for: a live read tells.
 pub const PATIENCE: Duration = Duration::from_secs(5);

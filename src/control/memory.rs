@@ -9,9 +9,12 @@ use super::backoff;
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
 use crate::model::snapshot::Refusal;
+use crate::model::{Abilities, Can, FieldKind};
 
 /// A refused in-place patch is tried again after this time: the cluster may have changed.
 const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
+/// A dry run that a policy denied is made again after this time.
+const DENIAL_KEPT: Duration = Duration::from_secs(25);
 /// Most refusals that are remembered of a set.
 const REFUSALS_MAX: usize = 100;
 
@@ -26,6 +29,8 @@ pub struct SetMemory {
     pub inflight: Inflight,
     pub refusals: Refusals,
     refused_patches: BTreeMap<PodAndRevision, (Box<str>, Instant)>,
+    /// Dry runs that a policy denied: they say nothing about other sets.
+    denials: BTreeMap<FieldKind, (Can, Instant)>,
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub status_written_at: Option<Instant>,
@@ -41,6 +46,20 @@ impl SetMemory {
     /// The apiserver will not take the patch of this Pod to this revision.
     pub fn refuse_patch(&mut self, uid: &str, revision: &str, message: &str) {
         self.refused_patches.insert((uid.into(), revision.into()), (message.into(), Instant::now()));
+    }
+
+    /// A policy denied the dry run of a patch of these kinds of field.
+    pub fn deny(&mut self, kinds: &[FieldKind], reason: &str, message: &str) {
+        let denied = || Can::Denied { reason: reason.into(), message: message.into() };
+        self.denials.extend(kinds.iter().map(|kind| (*kind, (denied(), Instant::now()))));
+    }
+
+    /// Puts the denials that still count where nothing is known.
+    pub fn add_denials(&mut self, abilities: &mut Abilities) {
+        self.denials.retain(|_, (_, since)| since.elapsed() < DENIAL_KEPT);
+        for (kind, (denied, _)) in &self.denials {
+            abilities.apiserver.entry(*kind).or_insert_with(|| denied.clone());
+        }
     }
 
     /// The refused patches that still count.

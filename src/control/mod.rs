@@ -3,6 +3,7 @@
 //! A decision is never made here. Watches fill [`cache`]; [`queue`] says which set is next;
 //! [`reconcile`] makes its snapshot, asks [`crate::plan::plan`], and carries the plan out.
 
+pub mod abilities;
 pub mod actions;
 pub mod answers;
 pub mod apply;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::abilities::AbilityCache;
 use super::actions::Owed;
 use super::answers::TemplateCache;
 use super::apply::{self, Outcome};
@@ -43,6 +44,7 @@ pub struct Reconciler {
     pub(super) templates: TemplateCache,
     pub(super) events: EventSender,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) abilities: Arc<AbilityCache>,
     memories: Mutex<HashMap<SetKey, SetMemory>>,
     pace: Mutex<StatusPace>,
 }
@@ -54,6 +56,7 @@ impl Reconciler {
         queue: Arc<Queue>,
         events: EventSender,
         metrics: Arc<Metrics>,
+        abilities: Arc<AbilityCache>,
     ) -> Self {
         Reconciler {
             apiserver,
@@ -62,6 +65,7 @@ impl Reconciler {
             templates: TemplateCache::default(),
             events,
             metrics,
+            abilities,
             memories: Mutex::default(),
             pace: Mutex::default(),
         }
@@ -104,6 +108,8 @@ impl Reconciler {
         }
         let view = self.store.lock().view(key, Timestamp::now());
         let Some(SetView::Sound(mut snapshot)) = view else { return Verdict::AGAIN };
+        snapshot.abilities = self.abilities.abilities();
+        memory.add_denials(&mut snapshot.abilities);
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
         memory.templates.retain(|hash| match self.templates.get(hash) {

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::abilities::{self, AbilityCache, Everyone, InPlace};
 use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
 use super::cache::revision::RevisionObject;
@@ -45,42 +46,6 @@ pub struct Options {
     pub in_place: InPlace,
 }
 
-/// What the cluster's Pods can take in place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum InPlace {
-    /// Found out by dry runs.
-    #[default]
-    Auto,
-    /// What every Kubernetes takes.
-    Stock,
-    /// Everything that can be made to work.
-    Customised,
-    /// These kinds of field on top of what every Kubernetes takes.
-    Fields(Vec<String>),
-}
-
-impl std::str::FromStr for InPlace {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const KNOWN: [&str; 5] = ["env", "volumeMounts", "volumes", "volumeSources", "probes"];
-        match text {
-            "auto" => return Ok(InPlace::Auto),
-            "stock" => return Ok(InPlace::Stock),
-            "customised" => return Ok(InPlace::Customised),
-            _ => {}
-        }
-        let fields: Vec<String> = text.split(',').map(|field| field.trim().to_owned()).collect();
-        match fields.iter().find(|field| !KNOWN.contains(&field.as_str())) {
-            None => Ok(InPlace::Fields(fields)),
-            Some(unknown) => Err(format!(
-                "{unknown:?} is not known: use auto, stock, customised, or some of {} with commas between",
-                KNOWN.join(", ")
-            )),
-        }
-    }
-}
-
 /// The parts that all tasks share.
 struct Manager {
     scopes: Vec<Scope>,
@@ -88,6 +53,7 @@ struct Manager {
     store: Arc<SharedStore>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
+    abilities: Arc<AbilityCache>,
 }
 
 /// Runs until a signal asks for the end, or the lease is lost.
@@ -103,6 +69,7 @@ pub async fn run(options: Options) -> Result<(), ControlError> {
         store: Arc::default(),
         queue: Arc::new(Queue::new(Arc::clone(&metrics))),
         metrics: Arc::clone(&metrics),
+        abilities: Arc::new(AbilityCache::new(options.in_place.clone())),
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -165,6 +132,16 @@ impl Manager {
             self.spawn_watch::<ClaimObject>(scope, tasks);
             self.spawn_watch::<RevisionObject>(scope, tasks);
         }
+        if self.abilities.is_auto() {
+            let client = || self.apiserver.client().clone();
+            let everyone = Everyone {
+                scopes: self.scopes.clone(),
+                store: Arc::clone(&self.store),
+                queue: Arc::clone(&self.queue),
+            };
+            tasks.spawn(abilities::watch_nodes(client(), Arc::clone(&self.abilities), everyone));
+            tasks.spawn(abilities::watch_version(client(), Arc::clone(&self.abilities)));
+        }
     }
 
     fn spawn_watch<W: Watched>(&self, scope: &Scope, tasks: &mut JoinSet<()>) {
@@ -178,7 +155,7 @@ impl Manager {
     }
 
     async fn wait_for_caches(&self) {
-        while !self.store.lock().is_synced(&self.scopes) {
+        while !(self.abilities.is_synced() && self.store.lock().is_synced(&self.scopes)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -193,6 +170,7 @@ impl Manager {
             Arc::clone(&self.queue),
             sender,
             Arc::clone(&self.metrics),
+            Arc::clone(&self.abilities),
         ));
         for _ in 0..WORKERS {
             let reconciler = Arc::clone(&reconciler);
@@ -248,9 +226,12 @@ fn metrics_answer(metrics: Arc<Metrics>) -> Answer {
 
 fn health_answer(manager: &Manager) -> Answer {
     let (store, scopes) = (Arc::clone(&manager.store), manager.scopes.clone());
+    let abilities = Arc::clone(&manager.abilities);
     Arc::new(move |path| match path {
         "/healthz" => Some((StatusCode::OK, "ok\n".to_owned())),
-        "/readyz" if store.lock().is_synced(&scopes) => Some((StatusCode::OK, "ok\n".to_owned())),
+        "/readyz" if abilities.is_synced() && store.lock().is_synced(&scopes) => {
+            Some((StatusCode::OK, "ok\n".to_owned()))
+        }
         "/readyz" => Some((StatusCode::SERVICE_UNAVAILABLE, "the caches are not complete yet\n".to_owned())),
         _ => None,
     })
@@ -259,13 +240,6 @@ fn health_answer(manager: &Manager) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn in_place_is_parsed() {
-        assert_eq!("auto".parse(), Ok(InPlace::Auto));
-        assert_eq!("env, probes".parse(), Ok(InPlace::Fields(vec!["env".to_owned(), "probes".to_owned()])));
-        assert!("env,hostPath".parse::<InPlace>().is_err_and(|error| error.contains("hostPath")));
-    }
 
     #[test]
     fn namespaces_become_scopes_once_each() {

@@ -1,13 +1,18 @@
 //! In place or not: one decision a Pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::diff::{Difference, differences, is_restartable};
+use super::circumstance::{RESIZABLE, restarts_on_resize};
+use super::defaults::with_defaults;
+use super::diff::{Difference, Entry, differences_of_defaulted, is_restartable};
 use super::image::same_reference;
+use super::operations::{Operation, assemble, operations};
+use super::resize::amounts;
 use super::table::Class;
-use crate::model::{ContainerKind, PodFacts};
+use crate::model::revision::hash;
+use crate::model::{Abilities, Can, ContainerKind, FieldKind, PodFacts, Resources};
 
 /// What a revision holds.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +23,14 @@ pub struct Contents<'a> {
     pub claims: &'a [&'a str],
 }
 
+/// What a decision is made for, beside the Pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Cluster<'a> {
+    pub abilities: &'a Abilities,
+    /// `podUpdatePolicy: InPlaceOnly`: what cannot be made in place is not made.
+    pub in_place_only: bool,
+}
+
 /// What to do with a Pod so that it has the new contents.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
@@ -26,16 +39,87 @@ pub enum Decision {
     Recreate {
         reasons: Vec<String>,
     },
+    /// The same reasons, where the Pod may not be re-created.
+    Blocked {
+        reasons: Vec<String>,
+    },
+    /// Nobody knows yet whether the cluster can do it: each is to be asked for. Never empty.
+    Ask(Vec<Inquiry>),
+    /// A policy refused a dry run: the Pod waits until it does not any more.
+    Denied {
+        /// CamelCase, as `ReplicaFailure` gives it.
+        reason: Box<str>,
+        /// The server's own message.
+        message: Box<str>,
+    },
+}
+
+/// A dry run that tells whether the apiserver takes these kinds of field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    pub kinds: BTreeSet<FieldKind>,
+    /// The part of the patch's spec that is about them.
+    pub spec: Value,
+}
+
+/// How an update is paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    /// Labels, annotations, added tolerations: no budget, no gate.
+    Free,
+    /// A slot of the budget until it has proved itself; the Pod stays in service.
+    Slot,
+    /// Out of service first, through the gate.
+    Gate,
 }
 
 /// An update that the running Pod can take.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InPlacePatch {
-    /// The containers that are re-created, each with its new image.
-    pub rebuild: Vec<(Box<str>, Box<str>)>,
-    /// No container is touched: labels and annotations only, or nothing but the revision label.
-    pub metadata_only: bool,
+    /// The strongest of the differences; Dynamic where there are none.
+    pub class: Class,
+    pub pace: Pace,
+    /// The containers that are re-created.
+    pub rebuild: Vec<Rebuild>,
+    /// What is written into the Pod's spec.
+    pub operations: Vec<Operation>,
+    /// What is written through `pods/resize`, before the rest; the Pod does not have it yet.
+    pub resize: Vec<Operation>,
+    /// Containers whose status must show these resources.
+    pub resized: Vec<(Box<str>, Resources)>,
+    /// To be put behind the Pod's own tolerations.
+    pub added_tolerations: Vec<Value>,
+    /// What the node's kubelet must follow.
+    pub needs: BTreeSet<FieldKind>,
     pub differences: Vec<Difference>,
+}
+
+/// A container that is re-created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rebuild {
+    pub container: Box<str>,
+    /// `None`: the image stays.
+    pub image: Option<Box<str>>,
+    /// [`fields_hash`] of the old contents and of the new.
+    pub old_fields: Box<str>,
+    pub new_fields: Box<str>,
+}
+
+impl Default for InPlacePatch {
+    /// Nothing but the revision's label.
+    fn default() -> Self {
+        Self {
+            class: Class::Dynamic,
+            pace: Pace::Free,
+            rebuild: Vec::new(),
+            operations: Vec::new(),
+            resize: Vec::new(),
+            resized: Vec::new(),
+            added_tolerations: Vec::new(),
+            needs: BTreeSet::new(),
+            differences: Vec::new(),
+        }
+    }
 }
 
 /// The step from one revision to another: worked out once, then asked for each Pod.
@@ -44,74 +128,181 @@ pub struct Change {
     pub differences: Vec<Difference>,
     /// What stands against an update in place of any Pod.
     static_reasons: Vec<String>,
-    new_containers: Vec<TemplateContainer>,
+    containers: Vec<TemplateContainer>,
+    operations: Vec<Operation>,
+    added_tolerations: Vec<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct TemplateContainer {
-    name: Box<str>,
-    image: Box<str>,
+    entry: Entry,
     kind: ContainerKind,
+    image: Box<str>,
+    image_changes: bool,
+    /// Another field changes that re-creates it.
+    fields_change: bool,
+    old_fields: Box<str>,
+    new_fields: Box<str>,
+    resources: Resources,
 }
 
 impl Change {
     pub fn between(old: Contents<'_>, new: Contents<'_>) -> Self {
-        let differences = differences(old.template, new.template);
+        let (old_template, new_template) = (with_defaults(old.template), with_defaults(new.template));
+        let differences = differences_of_defaulted(&old_template, &new_template);
         let mut static_reasons: Vec<String> = differences
             .iter()
             .filter(|difference| difference.class == Class::Static)
             .map(|difference| format!("{}: {}", difference.path, difference.reason))
             .collect();
         static_reasons.extend(claim_reasons(old.claims, new.claims));
-        Self { differences, static_reasons, new_containers: containers_of(new.template) }
+        static_reasons.extend(claimed_volumes(&differences, &[old.claims, new.claims].concat()));
+        Self {
+            operations: operations(&differences, &old_template, &new_template),
+            containers: containers_of(&old_template, &new_template, &differences),
+            added_tolerations: added_tolerations(&old_template, &new_template),
+            static_reasons,
+            differences,
+        }
     }
 
     /// What this change does to one Pod, which has the old contents or is half way to them.
-    pub fn for_pod(&self, pod: &PodFacts) -> Decision {
+    pub fn for_pod(&self, pod: &PodFacts, cluster: &Cluster<'_>) -> Decision {
         let mut reasons = self.static_reasons.clone();
         if pod.is_terminal() {
             reasons.push(format!("Pod {} has ended, its containers will never run again", pod.name));
         }
-        let mut rebuild = Vec::new();
-        for wanted in &self.new_containers {
-            match pod.containers.iter().find(|container| container.name == wanted.name) {
-                None => reasons.push(format!("{}: the Pod has no such container", wanted.path())),
-                Some(found) if found.kind != wanted.kind => {
-                    reasons.push(format!("{}: the Pod's container of this name is of another kind", wanted.path()));
-                }
-                // Its image on the Pod has done its work; a changed one is a Static difference.
-                Some(found) if found.kind == ContainerKind::Init => {}
-                // An image that only the Pod has otherwise came by admission (a registry mirror):
-                // the patch and the revision label are one write, so the templates tell all.
-                Some(_) if !self.changes_image(&wanted.path()) => {}
-                Some(found) if same_reference(&found.image, &wanted.image) => {}
-                Some(_) => rebuild.push((wanted.name.clone(), wanted.image.clone())),
+        reasons.extend(self.containers.iter().filter_map(|wanted| misfit(pod, wanted)));
+        let mut unknown = BTreeSet::new();
+        for difference in &self.differences {
+            let Some(kind) = difference.needs else { continue };
+            match cluster.abilities.of(kind, pod.node.as_deref()) {
+                Can::Yes => {}
+                Can::No(why) => reasons.push(format!("{}: {}: {why}", difference.path, difference.cannot)),
+                Can::Denied { reason, message } => return Decision::Denied { reason, message },
+                Can::Unknown => drop(unknown.insert(kind)),
             }
         }
-        if !reasons.is_empty() {
-            return Decision::Recreate { reasons };
+        match (reasons.is_empty(), cluster.in_place_only) {
+            (false, false) => Decision::Recreate { reasons },
+            // All reasons are to be named.
+            (_, _) if !unknown.is_empty() => Decision::Ask(self.inquiries(&unknown)),
+            (false, true) => Decision::Blocked { reasons },
+            (true, _) => Decision::Patch(self.patch(pod)),
         }
-        let metadata_only = rebuild.is_empty();
-        Decision::Patch(InPlacePatch { rebuild, metadata_only, differences: self.differences.clone() })
     }
-}
 
-impl Change {
-    fn changes_image(&self, container: &str) -> bool {
-        let path = format!("{container}.image");
-        self.differences.iter().any(|difference| difference.path == path)
+    fn inquiries(&self, unknown: &BTreeSet<FieldKind>) -> Vec<Inquiry> {
+        let mut inquiries: Vec<Inquiry> = Vec::new();
+        for kind in unknown {
+            let asked = kind.asked_with();
+            let about: Vec<&Operation> = self
+                .operations
+                .iter()
+                .filter(|operation| operation.needs.is_some_and(|it| asked.contains(&it)))
+                .collect();
+            let kinds: BTreeSet<FieldKind> = about.iter().filter_map(|operation| operation.needs).collect();
+            if !inquiries.iter().any(|inquiry| inquiry.kinds == kinds) {
+                inquiries.push(Inquiry { kinds, spec: assemble(about) });
+            }
+        }
+        inquiries
+    }
+
+    fn patch(&self, pod: &PodFacts) -> InPlacePatch {
+        let mut rebuild = Vec::new();
+        let mut settled: BTreeSet<&Entry> = BTreeSet::new();
+        let mut at_size: BTreeSet<&Entry> = BTreeSet::new();
+        for wanted in self.containers.iter().filter(|wanted| wanted.kind != ContainerKind::Init) {
+            let Some(found) = pod.containers.iter().find(|container| container.name == wanted.entry.name) else {
+                continue;
+            };
+            // An image that only the Pod has otherwise came by admission (a registry mirror):
+            // the patch and the revision label are one write, so the templates tell all.
+            let has_image = same_reference(&found.image, &wanted.image);
+            if !wanted.image_changes || has_image {
+                settled.insert(&wanted.entry);
+            }
+            if found.resources.as_deref().copied().unwrap_or_default() == wanted.resources {
+                at_size.insert(&wanted.entry);
+            }
+            let image = (wanted.image_changes && !has_image).then(|| wanted.image.clone());
+            if image.is_some() || wanted.fields_change {
+                rebuild.push(Rebuild {
+                    container: wanted.entry.name.clone(),
+                    image,
+                    old_fields: wanted.old_fields.clone(),
+                    new_fields: wanted.new_fields.clone(),
+                });
+            }
+        }
+        let is_resize = |operation: &&Operation| operation.needs == Some(FieldKind::Resize);
+        let resizes = self.operations.iter().filter(is_resize);
+        let needs: BTreeSet<FieldKind> = self.differences.iter().filter_map(|difference| difference.needs).collect();
+        let pace = match (rebuild.is_empty(), needs.is_empty()) {
+            (false, _) => Pace::Gate,
+            (true, false) => Pace::Slot,
+            (true, true) => Pace::Free,
+        };
+        InPlacePatch {
+            class: self.differences.iter().map(|difference| difference.class).max().unwrap_or(Class::Dynamic),
+            pace,
+            rebuild,
+            operations: self
+                .operations
+                .iter()
+                .filter(|operation| !is_resize(operation))
+                .filter(|operation| operation.needs.is_some() || !settled.contains(&operation.entry))
+                .cloned()
+                .collect(),
+            resized: resizes
+                .clone()
+                .filter_map(|operation| self.containers.iter().find(|wanted| wanted.entry == operation.entry))
+                .map(|wanted| (wanted.entry.name.clone(), wanted.resources))
+                .collect(),
+            resize: resizes.filter(|operation| !at_size.contains(&operation.entry)).cloned().collect(),
+            added_tolerations: self.added_tolerations.clone(),
+            needs,
+            differences: self.differences.clone(),
+        }
     }
 }
 
 /// [`Change::between`] and [`Change::for_pod`] at once, for a single Pod.
-pub fn should_do_in_place_update(old: Contents<'_>, new: Contents<'_>, pod: &PodFacts) -> Decision {
-    Change::between(old, new).for_pod(pod)
+pub fn should_do_in_place_update(
+    old: Contents<'_>,
+    new: Contents<'_>,
+    pod: &PodFacts,
+    cluster: &Cluster<'_>,
+) -> Decision {
+    Change::between(old, new).for_pod(pod, cluster)
 }
 
-impl TemplateContainer {
-    fn path(&self) -> String {
-        let list = if self.kind == ContainerKind::Main { "containers" } else { "initContainers" };
-        format!("spec.{list}[{}]", self.name)
+/// A short name for all fields of a container (JSON, of a defaulted template) that re-create it
+/// when they change, the image apart: that one is compared as the Pod's spec has it.
+pub fn fields_hash(container: &Value) -> Box<str> {
+    let mut fields = Map::new();
+    for field in ["env", "envFrom", "volumeMounts"] {
+        if let Some(value) = container.get(field) {
+            fields.insert(field.to_owned(), value.clone());
+        }
+    }
+    for resource in RESIZABLE.iter().filter(|resource| restarts_on_resize(container, resource)) {
+        let of = |kind: &str| container.get("resources")?.get(kind)?.get(*resource).cloned();
+        fields.insert((*resource).to_owned(), json!([of("limits"), of("requests")]));
+    }
+    hash(&fields.into(), 0).into()
+}
+
+/// Why the Pod has no container that could become the wanted one.
+fn misfit(pod: &PodFacts, wanted: &TemplateContainer) -> Option<String> {
+    let path = format!("spec.{}[{}]", wanted.entry.list, wanted.entry.name);
+    match pod.containers.iter().find(|container| container.name == wanted.entry.name) {
+        None => Some(format!("{path}: the Pod has no such container")),
+        Some(found) if found.kind != wanted.kind => {
+            Some(format!("{path}: the Pod's container of this name is of another kind"))
+        }
+        Some(_) => None,
     }
 }
 
@@ -127,24 +318,65 @@ fn claim_reasons(old: &[&str], new: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The containers of a template that have a name; one without is refused by every apiserver.
-fn containers_of(template: &Value) -> Vec<TemplateContainer> {
-    let list =
-        |field: &str| -> Vec<Value> { template.pointer(field).and_then(Value::as_array).cloned().unwrap_or_default() };
-    let described = |container: &Value, kind: ContainerKind| -> Option<TemplateContainer> {
-        Some(TemplateContainer {
-            name: container.get("name")?.as_str()?.into(),
-            image: container.get("image").and_then(Value::as_str).unwrap_or_default().into(),
-            kind,
-        })
+/// A claim wins over a volume of the template with its name: the Pod's volume is another than the
+/// one that changes.
+fn claimed_volumes<'a>(differences: &'a [Difference], claims: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    let in_volume = |difference: &Difference| {
+        difference.entry.as_ref().is_some_and(|entry| entry.list == "volumes" && claims.contains(&&*entry.name))
     };
-    let init = list("/spec/initContainers");
-    let init = init.iter().filter_map(|container| {
-        let kind = if is_restartable(container) { ContainerKind::RestartableInit } else { ContainerKind::Init };
-        described(container, kind)
-    });
-    let main = list("/spec/containers");
-    init.chain(main.iter().filter_map(|container| described(container, ContainerKind::Main))).collect()
+    differences
+        .iter()
+        .filter(move |difference| difference.class != Class::Static && in_volume(difference))
+        .map(|difference| format!("{}: a claim template has this name", difference.path))
+}
+
+fn added_tolerations(old: &Value, new: &Value) -> Vec<Value> {
+    let list = |template: &Value| -> Vec<Value> {
+        template.pointer("/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let old = list(old);
+    list(new).into_iter().filter(|toleration| !old.contains(toleration)).collect()
+}
+
+/// The new template's containers that have a name; one without is refused by every apiserver.
+fn containers_of(old: &Value, new: &Value, differences: &[Difference]) -> Vec<TemplateContainer> {
+    let mut rebuilt: BTreeMap<&Entry, (bool, bool)> = BTreeMap::new();
+    for difference in differences.iter().filter(|difference| difference.class == Class::Rebuild) {
+        let Some(entry) = difference.entry.as_ref().filter(|entry| entry.list != "volumes") else { continue };
+        let (image, fields) = rebuilt.entry(entry).or_default();
+        let is_image = difference.needs.is_none();
+        *image |= is_image;
+        *fields |= !is_image;
+    }
+    let list = |template: &Value, list: &str| -> Vec<Value> {
+        template.pointer(&format!("/spec/{list}")).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let mut containers = Vec::new();
+    for list_name in ["initContainers", "containers"] {
+        let before = list(old, list_name);
+        for container in list(new, list_name) {
+            let Some(name) = container.get("name").and_then(Value::as_str) else { continue };
+            let entry = Entry { list: list_name, name: name.into() };
+            let kind = match (list_name, is_restartable(&container)) {
+                ("containers", _) => ContainerKind::Main,
+                (_, true) => ContainerKind::RestartableInit,
+                (_, false) => ContainerKind::Init,
+            };
+            let old = before.iter().find(|old| old.get("name") == container.get("name"));
+            let (image_changes, fields_change) = rebuilt.get(&entry).copied().unwrap_or_default();
+            containers.push(TemplateContainer {
+                kind,
+                image: container.get("image").and_then(Value::as_str).unwrap_or_default().into(),
+                image_changes,
+                fields_change,
+                old_fields: fields_hash(old.unwrap_or(&Value::Null)),
+                new_fields: fields_hash(&container),
+                resources: amounts(container.get("resources").unwrap_or(&Value::Null)),
+                entry,
+            });
+        }
+    }
+    containers
 }
 
 #[cfg(test)]

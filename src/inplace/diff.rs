@@ -5,31 +5,53 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::circumstance::{Around, Surroundings};
 use super::defaults::with_defaults;
 use super::image::same_reference;
 use super::quantity::same_quantity;
 use super::table::{Class, row_for};
+use crate::model::FieldKind;
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Such as `spec.containers[app].image` or `metadata.labels[tier]`.
     pub path: String,
+    /// On a cluster that can do it.
     pub class: Class,
+    /// What the cluster must be able to do; `None`: every Kubernetes can, or nothing can.
+    pub needs: Option<FieldKind>,
+    /// The container or volume that the field is in.
+    pub entry: Option<Entry>,
     /// Why the field has this class, as users read it.
     pub reason: String,
+    /// Why the Pod is re-created where the cluster lacks what is needed, as users read it.
+    pub cannot: String,
     /// `None`: the field was not there.
     pub old: Option<Value>,
     /// `None`: the field is not there any more.
     pub new: Option<Value>,
 }
 
+/// An entry of one of the spec's lists that have names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// `containers`, `initContainers` or `volumes`.
+    pub list: &'static str,
+    pub name: Box<str>,
+}
+
 /// Every field that differs between two templates (`{"metadata": …, "spec": …}`), both defaulted
 /// first, in a stable order. Empty exactly when the templates mean the same.
 pub fn differences(old: &Value, new: &Value) -> Vec<Difference> {
     let (old, new) = (with_defaults(old), with_defaults(new));
-    let mut found = Found { differences: Vec::new(), restartable_init: false };
-    found.compare(&Place::default(), Some(&old), Some(&new));
+    differences_of_defaulted(&old, &new)
+}
+
+/// The same of two templates that are defaulted already.
+pub(super) fn differences_of_defaulted(old: &Value, new: &Value) -> Vec<Difference> {
+    let mut found = Found { differences: Vec::new(), surroundings: Surroundings::of(old, new), around: None };
+    found.compare(&Place::default(), Some(old), Some(new));
     found.differences
 }
 
@@ -130,25 +152,27 @@ impl Place {
     }
 }
 
-struct Found {
+type Object = Map<String, Value>;
+
+struct Found<'a> {
     differences: Vec<Difference>,
-    /// While inside an init container that is restartable on both sides.
-    restartable_init: bool,
+    surroundings: Surroundings,
+    /// The container or volume that is being gone through.
+    around: Option<Around<'a>>,
 }
 
-impl Found {
-    fn compare(&mut self, place: &Place, old: Option<&Value>, new: Option<&Value>) {
+impl<'a> Found<'a> {
+    fn compare(&mut self, place: &Place, old: Option<&'a Value>, new: Option<&'a Value>) {
         if old == new {
             return;
         }
-        let nothing_there = Map::new();
         match (old, new) {
-            (Some(Value::Object(old)), Some(Value::Object(new))) => self.compare_objects(place, old, new),
+            (Some(Value::Object(old)), Some(Value::Object(new))) => self.compare_objects(place, Some(old), Some(new)),
             (Some(Value::Object(old)), None) if GONE_THROUGH.contains(&place.shape.as_str()) => {
-                self.compare_objects(place, old, &nothing_there);
+                self.compare_objects(place, Some(old), None);
             }
             (None, Some(Value::Object(new))) if GONE_THROUGH.contains(&place.shape.as_str()) => {
-                self.compare_objects(place, &nothing_there, new);
+                self.compare_objects(place, None, Some(new));
             }
             (Some(Value::Array(old)), Some(Value::Array(new))) => self.compare_lists(place, old, new),
             (Some(Value::Array(old)), None) if LISTS_GONE_THROUGH.contains(&place.shape.as_str()) => {
@@ -162,14 +186,14 @@ impl Found {
         }
     }
 
-    fn compare_objects(&mut self, place: &Place, old: &Map<String, Value>, new: &Map<String, Value>) {
-        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    fn compare_objects(&mut self, place: &Place, old: Option<&'a Object>, new: Option<&'a Object>) {
+        let keys: BTreeSet<&String> = [old, new].into_iter().flatten().flat_map(Map::keys).collect();
         for key in keys {
-            self.compare(&place.field(key), old.get(key), new.get(key));
+            self.compare(&place.field(key), old.and_then(|old| old.get(key)), new.and_then(|new| new.get(key)));
         }
     }
 
-    fn compare_lists(&mut self, place: &Place, old: &[Value], new: &[Value]) {
+    fn compare_lists(&mut self, place: &Place, old: &'a [Value], new: &'a [Value]) {
         match list_kind(&place.shape) {
             ListKind::Keyed(keys) => {
                 self.compare_keyed(place, old, new, keys);
@@ -191,7 +215,7 @@ impl Found {
     }
 
     /// False where the lists cannot be told apart by these keys and were compared as a whole.
-    fn compare_keyed(&mut self, place: &Place, old: &[Value], new: &[Value], keys: &[&str]) -> bool {
+    fn compare_keyed(&mut self, place: &Place, old: &'a [Value], new: &'a [Value], keys: &[&str]) -> bool {
         let (Some(old_entries), Some(new_entries)) = (by_key(old, keys), by_key(new, keys)) else {
             self.push_list(place, old, new);
             return false;
@@ -201,12 +225,10 @@ impl Found {
         let all: Vec<String> = new.iter().filter_map(|entry| key_of(entry, keys)).chain(gone).collect();
         for key in all {
             let (old, new) = (old_entries.get(&key).copied(), new_entries.get(&key).copied());
-            let outer = self.restartable_init;
-            if place.shape == "spec.initContainers" {
-                self.restartable_init = [old, new].iter().all(|side| side.is_some_and(is_restartable));
-            }
+            let outer = self.around.take();
+            self.around = Around::of(&place.shape, &key, old, new).or_else(|| outer.clone());
             self.compare(&place.entry(&key), old, new);
-            self.restartable_init = outer;
+            self.around = outer;
         }
         true
     }
@@ -219,11 +241,16 @@ impl Found {
 
     fn push(&mut self, place: &Place, old: Option<&Value>, new: Option<&Value>) {
         let path = if place.path.is_empty() { "template" } else { &place.path };
-        let row = row_for(path, self.restartable_init);
+        let around = self.around.as_ref();
+        let when = self.surroundings.when(&place.shape, &place.path, around, old, new);
+        let row = row_for(path, when, around.is_some_and(Around::is_restartable_init));
         self.differences.push(Difference {
             path: path.to_owned(),
             class: row.class,
-            reason: row.reason.to_owned(),
+            needs: row.needs,
+            entry: around.map(|around| around.entry.clone()),
+            reason: row.reason().to_owned(),
+            cannot: row.cannot.to_owned(),
             old: old.cloned(),
             new: new.cloned(),
         });
@@ -291,7 +318,7 @@ fn has_reference<'a>(mut variables: impl Iterator<Item = &'a Value>) -> bool {
     variables.any(|variable| variable.get("value").and_then(Value::as_str).is_some_and(|value| value.contains("$(")))
 }
 
-fn same_members(old: &[Value], new: &[Value]) -> bool {
+pub(super) fn same_members(old: &[Value], new: &[Value]) -> bool {
     let sorted = |list: &[Value]| {
         let mut texts: Vec<String> = list.iter().map(Value::to_string).collect();
         texts.sort_unstable();

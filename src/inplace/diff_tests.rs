@@ -60,21 +60,21 @@ fn each_difference_has_its_path_and_class() {
             json!({"env": [{"name": "A", "value": "1"}]}),
             json!({"env": [{"name": "A", "value": "2"}]}),
             "spec.containers[app].env[A].value",
-            Class::Static,
+            Class::Rebuild,
         ),
-        (json!({}), json!({"env": [{"name": "A", "value": "2"}]}), "spec.containers[app].env[A]", Class::Static),
+        (json!({}), json!({"env": [{"name": "A", "value": "2"}]}), "spec.containers[app].env[A]", Class::Rebuild),
         (json!({"command": ["a", "b"]}), json!({"command": ["b", "a"]}), "spec.containers[app].command", Class::Static),
         (
             json!({"resources": {"limits": {"cpu": 1}}}),
             json!({"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "2m"}}}),
             "spec.containers[app].resources.requests[cpu]",
-            Class::Static,
+            Class::Dynamic,
         ),
         (
             json!({"livenessProbe": {"exec": {"command": ["a"]}}}),
             json!({"livenessProbe": {"exec": {"command": ["b"]}}}),
             "spec.containers[app].livenessProbe.exec.command",
-            Class::Static,
+            Class::Dynamic,
         ),
         (json!({"fieldOfTomorrow": 1}), json!({}), "spec.containers[app].fieldOfTomorrow", Class::Static),
     ] {
@@ -130,7 +130,7 @@ fn containers_come_and_go_but_have_no_order() {
 fn the_order_of_variables_counts_where_they_refer_to_others() {
     let old = with_app(json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}]}));
     let new = with_app(json!({"env": [{"name": "B", "value": "$(A)"}, {"name": "A", "value": "1"}]}));
-    assert_eq!(paths(&old, &new), one("spec.containers[app].env", Class::Static));
+    assert_eq!(paths(&old, &new), one("spec.containers[app].env", Class::Rebuild));
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn entries_that_share_a_key_are_compared_as_a_whole() {
 fn fields_of_the_spec() {
     for (old, new, path) in [
         (json!({"nodeSelector": {"a/b": "1"}}), json!({}), "spec.nodeSelector[a/b]"),
-        (json!({}), json!({"tolerations": [{"key": "a"}]}), "spec.tolerations"),
-        (json!({}), json!({"volumes": [{"name": "v"}]}), "spec.volumes[v]"),
+        (json!({"tolerations": [{"key": "a"}]}), json!({}), "spec.tolerations"),
+        (json!({}), json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "spec.volumes[v]"),
         (json!({}), json!({"serviceAccountName": "other"}), "spec.serviceAccountName"),
         (json!({"hostNetwork": true}), json!({}), "spec.hostNetwork"),
         (json!({"terminationGracePeriodSeconds": 5}), json!({}), "spec.terminationGracePeriodSeconds"),

@@ -5,23 +5,29 @@
 //! ```
 
 pub mod alias;
+mod circumstance;
 pub mod decide;
 pub mod defaults;
 pub mod diff;
 pub mod env_annotations;
 pub mod image;
+pub mod operations;
 pub mod patch;
 pub mod progress;
 pub mod project;
+mod qos;
 pub mod quantity;
+pub mod resize;
 #[cfg(test)]
 mod samples;
 pub mod state;
 pub mod table;
 
-pub use decide::{Change, Contents, Decision, InPlacePatch, should_do_in_place_update};
+pub use decide::{
+    Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace, Rebuild, should_do_in_place_update,
+};
 pub use defaults::with_defaults;
-pub use diff::{Difference, differences};
+pub use diff::{Difference, Entry, differences};
 pub use progress::{Progress, Waiting, progress};
 pub use project::template_of_pod;
 pub use state::{InPlaceState, next_state};

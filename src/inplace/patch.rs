@@ -7,25 +7,34 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::decide::InPlacePatch;
+use super::operations::assemble;
 use super::state::InPlaceState;
 use crate::api::names;
-use crate::model::{ContainerKind, PodFacts};
+use crate::model::PodFacts;
 
 /// Labels that no template decides.
 const IDENTITY_LABELS: &[&str] =
     &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL, names::HOOK_STATE_LABEL];
 
-/// The one patch of an in-place update: images, labels, annotations, revision label, bookkeeping.
-/// `state`: what [`super::next_state`] gave, where containers are rebuilt; the grace period of the
-/// template is added to it here.
-pub fn pod_patch(
-    pod: &PodFacts,
-    old_template: &Value,
-    new_template: &Value,
-    update: &InPlacePatch,
-    revision_hash: &str,
-    state: Option<&InPlaceState>,
-) -> Value {
+/// What a patch is made of, beside the Pod.
+#[derive(Clone, Copy, Debug)]
+pub struct PatchParts<'a> {
+    /// As they were written.
+    pub old_template: &'a Value,
+    pub new_template: &'a Value,
+    pub update: &'a InPlacePatch,
+    pub revision_hash: &'a str,
+    /// What [`super::next_state`] gave, where the update is not free; the grace period of the
+    /// template is added to it here.
+    pub state: Option<&'a InPlaceState>,
+    /// The Pod's own, where some are added.
+    pub tolerations: &'a [Value],
+}
+
+/// The one patch of an in-place update: the spec's fields, labels, annotations, revision label,
+/// bookkeeping. What goes through `pods/resize` is in [`resize_patch`].
+pub fn pod_patch(pod: &PodFacts, parts: PatchParts<'_>) -> Value {
+    let PatchParts { old_template, new_template, update, revision_hash, state, tolerations } = parts;
     let mut labels = changed_entries(old_template, new_template, "/metadata/labels", IDENTITY_LABELS);
     // A label that was lost or changed on the Pod is set again; the selector needs it.
     for (key, value) in entries(new_template, "/metadata/labels") {
@@ -47,12 +56,32 @@ pub fn pod_patch(
     if !annotations.is_empty() {
         patch["metadata"]["annotations"] = annotations.into();
     }
-    for (field, main) in [("containers", true), ("initContainers", false)] {
-        let images = images_of(pod, update, main);
-        if !images.is_empty() {
-            patch["spec"][field] = images.into();
-        }
+    let spec = assemble(&update.operations);
+    if !spec.is_null() {
+        patch["spec"] = spec;
     }
+    if !update.added_tolerations.is_empty() {
+        // A list without keys: written as a whole, the Pod's own first.
+        let new = update.added_tolerations.iter().filter(|toleration| !tolerations.contains(toleration));
+        patch["spec"]["tolerations"] = tolerations.iter().chain(new).cloned().collect();
+    }
+    patch
+}
+
+/// The patch on `pods/resize` that goes before the other; `None`: the Pod has these resources.
+pub fn resize_patch(pod: &PodFacts, update: &InPlacePatch) -> Option<Value> {
+    if update.resize.is_empty() {
+        return None;
+    }
+    let mut patch = guarded(pod);
+    patch["spec"] = assemble(&update.resize);
+    Some(patch)
+}
+
+/// A dry run of this tells whether the apiserver takes such a change of this Pod.
+pub fn inquiry_patch(pod: &PodFacts, spec: &Value) -> Value {
+    let mut patch = guarded(pod);
+    patch["spec"] = spec.clone();
     patch
 }
 
@@ -88,18 +117,6 @@ fn guarded(pod: &PodFacts) -> Value {
 /// RFC 3339 in whole seconds: the form of the times in Kubernetes objects.
 fn in_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn images_of(pod: &PodFacts, update: &InPlacePatch, main: bool) -> Vec<Value> {
-    let is_main = |name: &str| {
-        pod.containers.iter().any(|container| &*container.name == name && container.kind == ContainerKind::Main)
-    };
-    update
-        .rebuild
-        .iter()
-        .filter(|(name, _)| is_main(name) == main)
-        .map(|(name, image)| json!({"name": name, "image": image}))
-        .collect()
 }
 
 /// What the new template has otherwise than the old one, and null for what it has no more.

@@ -2,18 +2,29 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::inplace::decide::{Contents, Decision, should_do_in_place_update};
+use crate::inplace::decide::{Cluster, Contents, Decision, Pace, should_do_in_place_update};
 use crate::inplace::{next_state, samples, with_defaults};
+use crate::model::Abilities;
 
 const NOW: &str = "2026-01-01T00:01:00.25Z";
 
 fn patch_for(pod: &PodFacts, old: &Value, new: &Value) -> Value {
     let contents = |template| Contents { template, claims: &[] };
-    let Decision::Patch(update) = should_do_in_place_update(contents(old), contents(new), pod) else {
+    let abilities = Abilities::stock();
+    let cluster = Cluster { abilities: &abilities, in_place_only: false };
+    let Decision::Patch(update) = should_do_in_place_update(contents(old), contents(new), pod, &cluster) else {
         panic!("the sample is to be patched")
     };
-    let state = (!update.metadata_only).then(|| next_state(pod, &update.rebuild, "new", samples::time(NOW)));
-    pod_patch(pod, old, new, &update, "new", state.as_ref())
+    let state = (update.pace != Pace::Free).then(|| next_state(pod, &update, "new", samples::time(NOW)));
+    let parts = PatchParts {
+        old_template: old,
+        new_template: new,
+        update: &update,
+        revision_hash: "new",
+        state: state.as_ref(),
+        tolerations: &[],
+    };
+    pod_patch(pod, parts)
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! How far an in-place update is: done by `containerID`, see [`super::state`].
+//! How far an in-place update is: containers by `containerID`, see [`super::state`]; resizes by the
+//! status; the rest by `observedGeneration`.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::image::same_reference;
+use super::resize::{is_resized, waits_for};
 use super::state::{ContainerRecord, InPlaceState};
 use crate::model::{ContainerFacts, PodFacts};
 
@@ -17,7 +19,8 @@ const SETTLING_SECONDS: i64 = 3;
 /// How far the last rebuilding patch of a Pod is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
-    /// Every rebuilt container runs what the spec asks for. Also for Pods that were never patched.
+    /// Every rebuilt container runs what the spec asks for, every resized one has its resources.
+    /// Also for Pods that were never patched.
     Done,
     Waiting(Waiting),
 }
@@ -25,7 +28,7 @@ pub enum Progress {
 /// What an update still waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiting {
-    pub container: Box<str>,
+    pub what: What,
     /// As users read it, with the container's name.
     pub why: String,
     /// Every rebuilt container has been started with the new image at least once (one of them may
@@ -37,12 +40,24 @@ pub struct Waiting {
     pub look_again_at: Option<Timestamp>,
 }
 
+/// What kind of thing is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A container that is to be re-created.
+    Container,
+    /// The kubelet, to hear of the patch.
+    Kubelet,
+    Resize,
+}
+
 /// What one container still waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Evidence {
     why: String,
     effect_seen: bool,
     look_again_at: Option<Timestamp>,
+    /// It runs, and is the one that was to be replaced.
+    is_still_the_old: bool,
 }
 
 /// Whether the containers of the Pod run what its spec asks for.
@@ -53,27 +68,51 @@ pub fn progress(pod: &PodFacts, now: Timestamp) -> Progress {
     let Some(state) = InPlaceState::parse(text) else {
         return without_bookkeeping(pod);
     };
-    let waiting: Vec<(&ContainerFacts, Evidence)> = pod
+    let waiting: Vec<Evidence> = pod
         .containers
         .iter()
         .filter_map(|container| Some((container, state.containers.get(&container.name)?)))
-        .filter_map(|(container, record)| Some((container, of_container(pod, container, record, &state, now)?)))
+        .filter_map(|(container, record)| of_container(pod, container, record, &state, now))
         .collect();
-    let effect_seen = waiting.iter().all(|(_, evidence)| evidence.effect_seen);
-    let look_again_at = waiting.iter().filter_map(|(_, evidence)| evidence.look_again_at).min();
+    let effect_seen = waiting.iter().all(|evidence| evidence.effect_seen);
+    let look_again_at = waiting.iter().filter_map(|evidence| evidence.look_again_at).min();
     // The one that has not even started says most.
-    let Some((container, evidence)) =
-        waiting.iter().find(|(_, evidence)| !evidence.effect_seen).or_else(|| waiting.first())
-    else {
-        return Progress::Done;
+    let first = waiting.iter().find(|evidence| !evidence.effect_seen).or_else(|| waiting.first());
+    let waits = |what, why: String, effect_seen| {
+        Progress::Waiting(Waiting { what, why, effect_seen, patched_at: Some(state.patched_at), look_again_at })
     };
-    Progress::Waiting(Waiting {
-        container: container.name.clone(),
-        why: evidence.why.clone(),
-        effect_seen,
-        patched_at: Some(state.patched_at),
-        look_again_at,
-    })
+    if let Some(evidence) = first {
+        return waits(What::Container, with_stock_kubelet_named(pod, &state, evidence), effect_seen);
+    }
+    if !kubelet_saw(pod, state.generation) {
+        return waits(What::Kubelet, "the kubelet has not seen the update yet".to_owned(), false);
+    }
+    match pod.containers.iter().find(|container| is_being_resized(container, &state)) {
+        Some(container) => waits(What::Resize, waits_for(pod, &container.name), false),
+        None => Progress::Done,
+    }
+}
+
+/// A container that does not run has no resources to show; why it does not run is told elsewhere.
+/// One that others have resized since is not waited for.
+fn is_being_resized(container: &ContainerFacts, state: &InPlaceState) -> bool {
+    let Some(wanted) = state.resized.get(&container.name) else { return false };
+    let asked_for = container.resources.as_deref().copied().unwrap_or_default();
+    asked_for == *wanted && container.running.is_some() && !is_resized(container)
+}
+
+/// An apiserver that takes a field says nothing about the node's kubelet: where that one has heard
+/// of the change and lets the old container run on, it seems to be a stock one.
+fn with_stock_kubelet_named(pod: &PodFacts, state: &InPlaceState, evidence: &Evidence) -> String {
+    let idle = evidence.is_still_the_old && !state.needs.is_empty() && pod.observed_generation.is_some();
+    match pod.node.as_deref().filter(|_| idle) {
+        Some(node) => format!(
+            "{} although its {} changed: the kubelet of node {node} seems to be a stock one",
+            evidence.why,
+            state.needs.join(", ")
+        ),
+        None => evidence.why.clone(),
+    }
 }
 
 /// What a container still waits for; `None`: it runs what the spec asks for.
@@ -85,40 +124,63 @@ pub(super) fn of_container(
     now: Timestamp,
 ) -> Option<Evidence> {
     let name = &container.name;
-    let unseen = |why: String| Some(Evidence { why, effect_seen: false, look_again_at: None });
+    let unseen = |why: String| Evidence { why, effect_seen: false, look_again_at: None, is_still_the_old: false };
     if !kubelet_saw(pod, state.generation) {
-        return unseen(format!("container {name}: the kubelet has not seen the update yet"));
+        return Some(unseen(format!("container {name}: the kubelet has not seen the update yet")));
     }
     let other_id = container.container_id.is_some() && container.container_id != record.container_id;
-    if same_reference(&record.image, &container.image) {
-        // Turned round, or patched before it ever ran: the kubelet may never have seen another image.
+    if is_turned_round(record, container) {
+        // Turned round, or patched before it ever ran: the kubelet may never have seen anything else.
         let ever_ran = container.container_id.is_some();
         return (container.running.is_none()).then(|| not_running(container, ever_ran));
     }
     if !other_id {
+        if record.wanted.is_some() && record.started.is_none() && container.running.is_some() {
+            // Nobody knows what it was started with: were it not what is wanted, it would be ended.
+            let latest = latest(state);
+            let why = format!("container {name} may be the old one");
+            return (now < latest).then(|| Evidence { look_again_at: Some(latest), ..unseen(why) });
+        }
         let doing = match &container.waiting_reason {
             Some(reason) => format!("has not been started with image {}: {reason}", container.image),
             None if container.running.is_some() => "is still the old one".to_owned(),
             None => format!("has not been started with image {}", container.image),
         };
-        return unseen(format!("container {name} {doing}"));
+        let is_still_the_old = container.running.is_some();
+        return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
     let settled_at = settled_at(container, state);
-    if !shows_its_image(container) && now < settled_at {
+    // An image that did not change is no sign.
+    let shows_it = shows_its_image(container) && !same_reference(&record.image, &container.image);
+    if !shows_it && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
-        let why = format!("container {name} was started again, and may not have image {} yet", container.image);
-        return Some(Evidence { why, effect_seen: false, look_again_at: Some(settled_at) });
+        let why = format!("container {name} was started again, and may not be the new one yet");
+        return Some(Evidence { look_again_at: Some(settled_at), ..unseen(why) });
     }
-    (container.running.is_none())
-        .then(|| not_running(container, shows_its_image(container) || !never_started(container)))
+    (container.running.is_none()).then(|| not_running(container, shows_it || !never_started(container)))
+}
+
+/// What is wanted is what the recorded container was started with. The kubelet goes by the image's
+/// text; what earlier versions wrote is compared by meaning.
+fn is_turned_round(record: &ContainerRecord, container: &ContainerFacts) -> bool {
+    match &record.wanted {
+        None => same_reference(&record.image, &container.image),
+        wanted @ Some(_) => record.started == *wanted && record.image == container.image,
+    }
+}
+
+/// A container that was to be ended does not run any more by then.
+fn latest(state: &InPlaceState) -> Timestamp {
+    later(state.patched_at, state.termination_grace_seconds.saturating_add(KUBELET_LATENCY_SECONDS))
+}
+
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// From when a container with another ID counts as the new one, whatever image its status names.
 fn settled_at(container: &ContainerFacts, state: &InPlaceState) -> Timestamp {
-    let later = |time: Timestamp, seconds: i64| {
-        time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
-    };
-    let latest = later(state.patched_at, state.termination_grace_seconds.saturating_add(KUBELET_LATENCY_SECONDS));
+    let latest = latest(state);
     match container.running.and_then(|running| running.since) {
         Some(since) if since >= state.patched_at => latest.min(later(since, SETTLING_SECONDS)),
         _ => latest,
@@ -139,7 +201,8 @@ fn shows_its_image(container: &ContainerFacts) -> bool {
 /// Of this generation, which the last patch brought; what others changed since does not count. Servers before 1.34 do
 /// not say; then the containers alone do.
 fn kubelet_saw(pod: &PodFacts, generation: i64) -> bool {
-    pod.observed_generation.is_none_or(|observed| observed >= generation)
+    // A patch that changed nothing in the spec brought no generation.
+    pod.observed_generation.is_none_or(|observed| observed >= generation.min(pod.generation))
 }
 
 /// Waits for its image or its configuration, so the container that the spec asks for is not there.
@@ -153,21 +216,20 @@ fn not_running(container: &ContainerFacts, effect_seen: bool) -> Evidence {
         Some(reason) => format!("container {name} does not run: {reason}"),
         None => format!("container {name} does not run"),
     };
-    Evidence { why, effect_seen, look_again_at: None }
+    Evidence { why, effect_seen, look_again_at: None, is_still_the_old: false }
 }
 
 /// The annotation is malformed: someone else wrote it. What is left to ask for is that all runs.
 fn without_bookkeeping(pod: &PodFacts) -> Progress {
-    let waiting = |container: &ContainerFacts, why: String, effect_seen: bool| {
-        let container = container.name.clone();
-        Progress::Waiting(Waiting { container, why, effect_seen, patched_at: None, look_again_at: None })
+    let waiting = |why: String, effect_seen: bool| {
+        Progress::Waiting(Waiting { what: What::Container, why, effect_seen, patched_at: None, look_again_at: None })
     };
     let lasting = |container: &&ContainerFacts| container.kind != crate::model::ContainerKind::Init;
     if let (false, Some(first)) = (kubelet_saw(pod, pod.generation), pod.containers.iter().find(lasting)) {
-        return waiting(first, format!("container {}: the kubelet has not seen the update yet", first.name), false);
+        return waiting(format!("container {}: the kubelet has not seen the update yet", first.name), false);
     }
     match pod.containers.iter().filter(lasting).find(|container| container.running.is_none()) {
-        Some(container) => waiting(container, not_running(container, true).why, container.container_id.is_some()),
+        Some(container) => waiting(not_running(container, true).why, container.container_id.is_some()),
         None => Progress::Done,
     }
 }

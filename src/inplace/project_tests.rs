@@ -22,16 +22,16 @@ fn what_differs_on_the_pod_is_seen() {
     assert_eq!(paths(&pod, &template()), []);
     let other_image = samples::three_kinds("app:v2", "proxy:v1", "setup:v1");
     assert_eq!(paths(&pod, &other_image), [("spec.containers[app].image".to_owned(), Class::Rebuild)]);
-    for (pointer, value, path) in [
-        ("/spec/containers/0/env", json!([{"name": "A", "value": "1"}]), "spec.containers[app].env[A]"),
-        ("/spec/containers/0/command", json!(["run"]), "spec.containers[app].command"),
-        ("/spec/nodeSelector", json!({"disk": "fast"}), "spec.nodeSelector[disk]"),
-        ("/spec/volumes", json!([{"name": "conf", "configMap": {"name": "c"}}]), "spec.volumes[conf]"),
+    for (pointer, value, path, class) in [
+        ("/spec/containers/0/env", json!([{"name": "A", "value": "1"}]), "spec.containers[app].env[A]", Class::Rebuild),
+        ("/spec/containers/0/command", json!(["run"]), "spec.containers[app].command", Class::Static),
+        ("/spec/nodeSelector", json!({"disk": "fast"}), "spec.nodeSelector[disk]", Class::Static),
+        ("/spec/volumes", json!([{"name": "conf", "configMap": {"name": "c"}}]), "spec.volumes[conf]", Class::Rebuild),
     ] {
         let mut like = template();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         like.pointer_mut(parent).unwrap()[key] = value.clone();
-        assert_eq!(paths(&pod, &like), [(path.to_owned(), Class::Static)]);
+        assert_eq!(paths(&pod, &like), [(path.to_owned(), class)]);
     }
 }
 
@@ -69,7 +69,7 @@ fn a_claim_stands_for_a_volume_of_the_template() {
     // A claim that is not the Pod's own was in the template.
     let mut shared = samples::admitted_pod(&template());
     shared["spec"]["volumes"][1]["persistentVolumeClaim"]["claimName"] = json!("shared");
-    assert_eq!(paths(&shared, &template()), [("spec.volumes[data]".to_owned(), Class::Static)]);
+    assert_eq!(paths(&shared, &template()), [("spec.volumes[data]".to_owned(), Class::Rebuild)]);
 }
 
 #[test]

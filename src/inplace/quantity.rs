@@ -16,6 +16,11 @@ pub fn quantity_bytes(value: &Value) -> Option<u128> {
     Some(amount.div_ceil(THOUSANDTHS.unsigned_abs()))
 }
 
+/// An amount of cpu in thousandths of a core, rounded up; `None`: no quantity.
+pub fn quantity_millicores(value: &Value) -> Option<i64> {
+    i64::try_from(thousandths(value)?).ok()
+}
+
 fn thousandths(value: &Value) -> Option<i128> {
     match value {
         Value::String(text) => parse_thousandths(text),

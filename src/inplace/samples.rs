@@ -227,6 +227,7 @@ pub fn facts(pod: &Value) -> PodFacts {
         ContainerFacts {
             container_id: Some(format!("containerd://{name}-1").into()),
             image: value["image"].as_str().unwrap_or_default().into(),
+            resources: Some(Box::new(crate::inplace::resize::amounts(&value["resources"]))),
             status_image: value["image"].as_str().map(Into::into),
             running: (kind != ContainerKind::Init).then_some(Running { since: Some(time("2026-01-01T00:00:05Z")) }),
             ready: true,

@@ -1,7 +1,7 @@
 //! The bookkeeping of in-place updates, kept in an annotation of the Pod: for each container that
-//! was ever rebuilt, which `containerID` ran when it was last patched and the image which that one
-//! was started with. With it an update is known to be done by another `containerID`, never by the
-//! image: the same image under a new tag is a real update.
+//! was ever rebuilt, which `containerID` ran when it was last patched, the fields which that one
+//! was started with, and those that are wanted. With it an update is known to be done by another
+//! `containerID`, never by the image: the same image under a new tag is a real update.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::decide::InPlacePatch;
 use super::image::same_reference;
 use super::progress::{Evidence, of_container};
-use crate::model::{ContainerFacts, PodFacts};
+use crate::model::{ContainerFacts, PodFacts, Resources};
 
 /// What a Pod's `terminationGracePeriodSeconds` is where nobody gave one.
 const GRACE_SECONDS_DEFAULT: i64 = 30;
@@ -29,6 +30,10 @@ pub struct InPlaceState {
     pub termination_grace_seconds: i64,
     /// Every container that was ever rebuilt.
     pub containers: BTreeMap<Box<str>, ContainerRecord>,
+    /// Containers whose status must show these resources, as long as the spec asks for them.
+    pub resized: BTreeMap<Box<str>, Resources>,
+    /// The kinds of field that the patch needs a customised kubelet for, by name.
+    pub needs: Vec<Box<str>>,
 }
 
 /// A container as it was when the Pod was last patched.
@@ -37,8 +42,17 @@ pub struct ContainerRecord {
     /// `None`: it had never run.
     #[serde(rename = "containerID")]
     pub container_id: Option<Box<str>>,
-    /// The image that it was started with, or would have been.
+    /// The image that it was started with, or would have been, as the Pod's spec had it: the
+    /// kubelet goes by the text.
     pub image: Box<str>,
+    /// [`super::decide::fields_hash`] of what it was started with; `None` beside a `wanted`: nobody
+    /// knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Box<str>>,
+    /// The same of what it is to be started with; `None`: only its image was ever changed, by an
+    /// earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Box<str>>,
 }
 
 /// The annotation's form.
@@ -54,6 +68,10 @@ struct StateJson {
     termination_grace_seconds: Option<i64>,
     #[serde(default)]
     containers: BTreeMap<Box<str>, ContainerRecord>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    resized: BTreeMap<Box<str>, Resources>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    needs: Vec<Box<str>>,
 }
 
 impl InPlaceState {
@@ -66,6 +84,8 @@ impl InPlaceState {
             generation: json.generation,
             termination_grace_seconds: json.termination_grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT).max(0),
             containers: json.containers,
+            resized: json.resized,
+            needs: json.needs,
         })
     }
 
@@ -77,6 +97,8 @@ impl InPlaceState {
             generation: self.generation,
             termination_grace_seconds: Some(self.termination_grace_seconds),
             containers: self.containers.clone(),
+            resized: self.resized.clone(),
+            needs: self.needs.clone(),
         };
         // Texts and numbers under text keys always have a JSON form.
         serde_json::to_string(&json).unwrap_or_default()
@@ -91,51 +113,84 @@ impl InPlaceState {
     }
 }
 
-/// The bookkeeping to be written with a patch that sets `new_images` (container, image).
-pub fn next_state(pod: &PodFacts, new_images: &[(Box<str>, Box<str>)], revision: &str, now: Timestamp) -> InPlaceState {
+/// The bookkeeping to be written with a patch that is not free.
+pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Timestamp) -> InPlaceState {
     let before = pod.in_place_state.as_deref().and_then(InPlaceState::parse);
     let mut containers = BTreeMap::new();
     for container in &pod.containers {
+        let rebuild = update.rebuild.iter().find(|rebuild| rebuild.container == container.name);
         let record = before.as_ref().and_then(|state| Some((state, state.containers.get(&container.name)?)));
-        match record {
-            Some((state, record)) => {
+        let mut record = match (record, rebuild) {
+            (Some((state, record)), _) => {
                 let evidence = of_container(pod, container, record, state, now);
-                containers.insert(container.name.clone(), carried_on(container, record, evidence.as_ref()));
+                carried_on(container, record, evidence.as_ref())
             }
-            None if new_images.iter().any(|(name, _)| *name == container.name) => {
-                let record =
-                    ContainerRecord { container_id: container.container_id.clone(), image: container.image.clone() };
-                containers.insert(container.name.clone(), record);
+            (None, Some(_)) => ContainerRecord {
+                container_id: container.container_id.clone(),
+                image: container.image.clone(),
+                started: None,
+                wanted: None,
+            },
+            (None, None) => continue,
+        };
+        if let Some(rebuild) = rebuild {
+            // What an earlier version wrote knows of images alone: the fields were the old ones.
+            if record.wanted.is_none() {
+                record.started = Some(rebuild.old_fields.clone());
             }
-            None => {}
+            record.wanted = Some(rebuild.new_fields.clone());
         }
+        containers.insert(container.name.clone(), record);
     }
+    let spec_changes = !update.operations.is_empty() || !update.added_tolerations.is_empty();
+    let mut resized = before.as_ref().map(|state| state.resized.clone()).unwrap_or_default();
+    resized.extend(update.resized.iter().cloned());
     InPlaceState {
         revision: revision.into(),
         patched_at: whole_seconds(now),
-        // Its resourceVersion is the patch's precondition, and a new image changes the spec.
-        generation: pod.generation.saturating_add(1),
-        termination_grace_seconds: before.map_or(GRACE_SECONDS_DEFAULT, |state| state.termination_grace_seconds),
+        // Its resourceVersion is the patch's precondition, and each write to the spec counts once.
+        generation: pod
+            .generation
+            .saturating_add(i64::from(!update.resize.is_empty()))
+            .saturating_add(i64::from(spec_changes)),
+        termination_grace_seconds: before
+            .as_ref()
+            .map_or(GRACE_SECONDS_DEFAULT, |state| state.termination_grace_seconds),
         containers,
+        resized,
+        needs: update.needs.iter().map(|kind| kind.name().into()).collect(),
     }
 }
 
 /// What a container runs now, from what it ran when it was patched before. `waits_for`: what that
 /// update still waits for, `None` where it is done.
 fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: Option<&Evidence>) -> ContainerRecord {
+    let new_fields = || ContainerRecord {
+        container_id: container.container_id.clone(),
+        image: container.image.clone(),
+        started: record.wanted.clone(),
+        wanted: record.wanted.clone(),
+    };
     let Some(id) = container.container_id.clone().filter(|id| Some(id) != record.container_id.as_ref()) else {
         return match waits_for {
             // Turned round and settled, in the same container.
-            None => ContainerRecord { container_id: record.container_id.clone(), image: container.image.clone() },
+            None => ContainerRecord { container_id: record.container_id.clone(), ..new_fields() },
             Some(_) => record.clone(),
         };
     };
+    if waits_for.is_none() {
+        return new_fields();
+    }
     let shows = |image: &str| container.status_image.as_deref().is_some_and(|shown| same_reference(shown, image));
+    let other_image = !same_reference(&record.image, &container.image);
     // Half done: the container may have crashed and come back by itself before the kubelet saw
-    // the patch.
-    let crashed_on_old = waits_for.is_some() && shows(&record.image);
-    let image = if crashed_on_old { &record.image } else { &container.image };
-    ContainerRecord { container_id: Some(id), image: image.clone() }
+    // the patch. Its image tells, where that changed too; fields alone leave no trace in the status.
+    match (other_image, shows(&record.image)) {
+        (true, true) => ContainerRecord { container_id: Some(id), ..record.clone() },
+        (true, false) => ContainerRecord { container_id: Some(id), ..new_fields() },
+        (false, _) if record.started == record.wanted => ContainerRecord { container_id: Some(id), ..new_fields() },
+        (false, _) => ContainerRecord { container_id: Some(id), started: None, ..new_fields() },
+    }
 }
 
 fn whole_seconds(time: Timestamp) -> Timestamp {

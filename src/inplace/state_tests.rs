@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::inplace::decide::Rebuild;
 use crate::inplace::samples;
 use crate::model::pod::Running;
 
@@ -9,13 +10,16 @@ const PATCHED: &str = "2026-01-01T00:01:00Z";
 /// A Pod with one container, which had `record` and now shows the rest.
 fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>, status_image: &str) -> PodFacts {
     let state = record.map(|(id, image)| {
-        let record = ContainerRecord { container_id: id.map(Into::into), image: image.into() };
+        let record =
+            ContainerRecord { container_id: id.map(Into::into), image: image.into(), started: None, wanted: None };
         InPlaceState {
             revision: "old".into(),
             patched_at: samples::time(PATCHED),
             generation: 3,
             termination_grace_seconds: 5,
             containers: [("app".into(), record)].into(),
+            resized: BTreeMap::new(),
+            needs: Vec::new(),
         }
         .to_json()
         .into()
@@ -36,9 +40,24 @@ fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>,
     }
 }
 
+/// An update of the image of `app`, and of nothing else.
+fn to_image(image: &str) -> InPlacePatch {
+    to(Some(image), "F", "F")
+}
+
+fn to(image: Option<&str>, old_fields: &str, new_fields: &str) -> InPlacePatch {
+    let rebuild = Rebuild {
+        container: "app".into(),
+        image: image.map(Into::into),
+        old_fields: old_fields.into(),
+        new_fields: new_fields.into(),
+    };
+    InPlacePatch { rebuild: vec![rebuild], ..InPlacePatch::default() }
+}
+
 fn next(pod: &PodFacts, image: &str) -> Option<(Option<String>, String)> {
     let now = samples::time("2026-01-01T00:01:03.5Z");
-    let state = next_state(pod, &[("app".into(), image.into())], "new", now);
+    let state = next_state(pod, &to_image(image), "new", now);
     assert_eq!((&*state.revision, state.patched_at), ("new", samples::time("2026-01-01T00:01:03Z")));
     let record = state.containers.get("app")?;
     Some((record.container_id.as_deref().map(str::to_owned), record.image.to_string()))
@@ -101,16 +120,16 @@ fn turned_round_and_settled_in_the_same_container() {
 #[test]
 fn containers_that_are_not_rebuilt_keep_their_records() {
     let half = pod(Some((Some("X"), "app:A")), "app:B", Some("X"), "app:A");
-    let state = next_state(&half, &[], "new", samples::time(PATCHED));
+    let state = next_state(&half, &InPlacePatch::default(), "new", samples::time(PATCHED));
     assert_eq!(state.containers.len(), 1);
     let untouched = pod(None, "app:A", Some("X"), "app:A");
-    assert!(next_state(&untouched, &[], "new", samples::time(PATCHED)).containers.is_empty());
+    assert!(next_state(&untouched, &InPlacePatch::default(), "new", samples::time(PATCHED)).containers.is_empty());
 }
 
 #[test]
 fn what_is_written_can_be_read() {
     let half = pod(Some((Some("X"), "app:A")), "app:B", Some("X"), "app:A");
-    let state = next_state(&half, &[], "new", samples::time(PATCHED));
+    let state = next_state(&half, &InPlacePatch::default(), "new", samples::time(PATCHED));
     assert_eq!(InPlaceState::parse(&state.to_json()), Some(state));
 }
 

@@ -1,6 +1,8 @@
 //! Which field of a template can change in a running Pod: one table, the first row that matches.
 //!
-//! It speaks of stock clusters, 1.33 and later. What no row names is [`Class::Static`].
+//! `docs/inplace.md` is made from it. What no row names is [`Class::Static`].
+
+use crate::model::FieldKind;
 
 /// What a change of a field does to the Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,86 +18,211 @@ pub enum Class {
 /// A kind of change and what it does.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// A path in which `*` stands for any part of a name in brackets.
+    /// A path in which `*` stands for any part of a name in brackets. `spec.containers` speaks of
+    /// restartable init containers too, `spec.initContainers` of those that run once.
     pub path: &'static str,
-    pub holder: Holder,
+    pub when: When,
+    /// On a cluster that can do it.
     pub class: Class,
-    /// As users read it, after the path: `spec.containers[app].env[MODE]: <reason>`.
-    pub reason: &'static str,
+    /// What the cluster must be able to do; `None`: every Kubernetes can.
+    pub needs: Option<FieldKind>,
+    /// What happens, as users read it after the path: `spec.containers[app].image: <can>`.
+    pub can: &'static str,
+    /// Why the Pod is re-created, likewise, where the cluster cannot do it or nothing can.
+    pub cannot: &'static str,
 }
 
-/// Which containers a row speaks of.
+/// What must hold beside the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// All, and what is in no container.
-    Any,
-    /// Init containers with `restartPolicy: Always`, before and after the change.
-    RestartableInit,
+pub enum When {
+    Always,
+    /// Nothing of the list goes, something comes.
+    OnlyAdded,
+    /// cpu or memory whose `resizePolicy` is `NotRequired`, and the QoS class stays.
+    ResizedRunning,
+    /// cpu or memory whose `resizePolicy` is `RestartContainer`, and the QoS class stays.
+    ResizedRestarting,
+    /// The change of resources would give the Pod another QoS class.
+    OtherQosClass,
+    /// A whole volume comes or goes, of a type that a running Pod can take.
+    VolumeComesOrGoes,
+    /// The volume is there before and after, each time of the same type, which is configMap, secret
+    /// or projected, and nobody mounts a part of it.
+    OtherSource,
+    /// A probe would knock at another host.
+    OtherProbeHost,
+    /// Two entries of the list have one name, so none can be named in a patch.
+    AmbiguousNames,
+}
+
+impl When {
+    /// As the docs say it; empty where nothing is asked for.
+    pub fn words(self) -> &'static str {
+        match self {
+            When::Always => "",
+            When::OnlyAdded => "only additions",
+            When::ResizedRunning => "cpu and memory, `resizePolicy` NotRequired, QoS class unchanged",
+            When::ResizedRestarting => "cpu and memory, `resizePolicy` RestartContainer, QoS class unchanged",
+            When::OtherQosClass => "the QoS class would change",
+            When::VolumeComesOrGoes => {
+                "added or removed: configMap, secret, projected, downwardAPI, emptyDir, persistentVolumeClaim"
+            }
+            When::OtherSource => "of the same type: configMap, secret or projected, with no `subPath` mount of it",
+            When::OtherProbeHost => "its `host` changes",
+            When::AmbiguousNames => "two entries of one name",
+        }
+    }
 }
 
 const RESTART: &str = "a change of this annotation asks for a restart, which takes a new Pod";
 const INJECTOR: &str = "this annotation is read by an injector only when a Pod is created";
-const MOUNTS: &str = "a running Pod's volumes and mounts cannot be changed";
+const VOLUMES: &str = "a running Pod's volumes cannot be changed";
+const MOUNTS: &str = "a running Pod's mounts cannot be changed";
 const ENV: &str = "the environment of a running Pod cannot be changed";
 const PROBES: &str = "the probes of a running Pod cannot be changed";
-const RESOURCES: &str = "a change of resources takes a new Pod";
+const PROBE_HOST: &str = "the host of a probe is checked only when a Pod is created";
+const RESOURCES: &str = "a change of these resources takes a new Pod";
 const CONTAINER: &str = "this field of a running Pod's container cannot be changed";
+const ADDED: &str = "a running Pod's containers cannot be added or removed";
+const RUNS_ONCE: &str = "an init container that runs once runs again only in a new Pod";
 
 /// The table. Rows are looked at from the top.
 pub const ROWS: &[Row] = &[
     // Annotations that mean more than their text.
-    row("metadata.annotations[kubectl.kubernetes.io/restartedAt]", Class::Static, RESTART),
-    row("metadata.annotations[checksum/*]", Class::Static, RESTART),
-    row("metadata.annotations[*/checksum]", Class::Static, RESTART),
-    row("metadata.annotations[*.reloader.stakater.com/*]", Class::Static, RESTART),
-    row("metadata.annotations[reloader.stakater.com/*]", Class::Static, RESTART),
-    row("metadata.annotations[sidecar.istio.io/*]", Class::Static, INJECTOR),
-    row("metadata.annotations[vault.hashicorp.com/*]", Class::Static, INJECTOR),
-    row("metadata.annotations[linkerd.io/*]", Class::Static, INJECTOR),
-    row("metadata.annotations[config.linkerd.io/*]", Class::Static, INJECTOR),
+    never("metadata.annotations[kubectl.kubernetes.io/restartedAt]", RESTART),
+    never("metadata.annotations[checksum/*]", RESTART),
+    never("metadata.annotations[*/checksum]", RESTART),
+    never("metadata.annotations[*.reloader.stakater.com/*]", RESTART),
+    never("metadata.annotations[reloader.stakater.com/*]", RESTART),
+    never("metadata.annotations[sidecar.istio.io/*]", INJECTOR),
+    never("metadata.annotations[vault.hashicorp.com/*]", INJECTOR),
+    never("metadata.annotations[linkerd.io/*]", INJECTOR),
+    never("metadata.annotations[config.linkerd.io/*]", INJECTOR),
     // What a Pod takes while everything in it goes on.
-    row("metadata.labels[*]", Class::Dynamic, "labels of a running Pod can be changed"),
-    row("metadata.annotations[*]", Class::Dynamic, "annotations of a running Pod can be changed"),
+    can("metadata.labels[*]", Class::Dynamic, None, "labels of a running Pod can be changed", ""),
+    can("metadata.annotations[*]", Class::Dynamic, None, "annotations of a running Pod can be changed", ""),
+    can("spec.tolerations", Class::Dynamic, None, "a running Pod can be given more tolerations", "")
+        .when(When::OnlyAdded),
+    never("spec.tolerations", "a running Pod can be given more tolerations, and loses none"),
+    never("spec.containers[*].resources*", "a Pod's QoS class is fixed for its life, and this would change it")
+        .when(When::OtherQosClass),
+    can(
+        "spec.containers[*].resources*",
+        Class::Dynamic,
+        Some(FieldKind::Resize),
+        "the running container is resized",
+        RESOURCES,
+    )
+    .when(When::ResizedRunning),
+    never("spec.containers[*].livenessProbe*", PROBE_HOST).when(When::OtherProbeHost),
+    never("spec.containers[*].readinessProbe*", PROBE_HOST).when(When::OtherProbeHost),
+    can(
+        "spec.containers[*].livenessProbe*",
+        Class::Dynamic,
+        Some(FieldKind::Probes),
+        "the kubelet goes on with the new probe",
+        PROBES,
+    ),
+    can(
+        "spec.containers[*].readinessProbe*",
+        Class::Dynamic,
+        Some(FieldKind::Probes),
+        "the kubelet goes on with the new probe",
+        PROBES,
+    ),
+    can(
+        "spec.volumes[*]*",
+        Class::Dynamic,
+        Some(FieldKind::VolumeSources),
+        "the files are swapped in the running containers",
+        VOLUMES,
+    )
+    .when(When::OtherSource),
     // What re-creates containers.
-    row("spec.containers[*].image", Class::Rebuild, "the container is re-created with the new image"),
-    Row {
-        path: "spec.initContainers[*].image",
-        holder: Holder::RestartableInit,
-        class: Class::Rebuild,
-        reason: "the container is re-created with the new image",
-    },
+    can("spec.containers[*].image", Class::Rebuild, None, "the container is re-created with the new image", ""),
+    can(
+        "spec.containers[*].resources*",
+        Class::Rebuild,
+        Some(FieldKind::Resize),
+        "the container is re-created with the new resources",
+        RESOURCES,
+    )
+    .when(When::ResizedRestarting),
+    never("spec.containers[*].env", "two variables of one name cannot be told apart in a patch")
+        .when(When::AmbiguousNames),
+    can(
+        "spec.containers[*].env*",
+        Class::Rebuild,
+        Some(FieldKind::Env),
+        "the container is re-created with the new environment",
+        ENV,
+    ),
+    can(
+        "spec.containers[*].volumeMounts*",
+        Class::Rebuild,
+        Some(FieldKind::VolumeMounts),
+        "the container is re-created with the new mounts",
+        MOUNTS,
+    ),
+    can(
+        "spec.volumes[*]",
+        Class::Rebuild,
+        Some(FieldKind::Volumes),
+        "the volume comes or goes with the containers that mount it",
+        VOLUMES,
+    )
+    .when(When::VolumeComesOrGoes),
     // What takes a new Pod. These rows give the reason only.
-    row("spec.initContainers", Class::Static, "the order of init containers is fixed for a Pod's life"),
-    row("spec.initContainers[*]", Class::Static, "a running Pod's containers cannot be added or removed"),
-    row("spec.containers[*]", Class::Static, "a running Pod's containers cannot be added or removed"),
-    row("spec.initContainers[*].image", Class::Static, "an init container that runs once runs again only in a new Pod"),
-    row("spec.containers[*].imagePullPolicy", Class::Static, "a running Pod's pull policy cannot be changed"),
-    row("spec.containers[*].env*", Class::Static, ENV),
-    row("spec.containers[*].volumeMounts*", Class::Static, MOUNTS),
-    row("spec.containers[*].volumeDevices*", Class::Static, MOUNTS),
-    row("spec.containers[*].resources*", Class::Static, RESOURCES),
-    row("spec.containers[*].livenessProbe*", Class::Static, PROBES),
-    row("spec.containers[*].readinessProbe*", Class::Static, PROBES),
-    row("spec.containers[*].startupProbe*", Class::Static, PROBES),
-    row("spec.containers[*].*", Class::Static, CONTAINER),
-    row("spec.initContainers[*].*", Class::Static, CONTAINER),
-    row("spec.volumes*", Class::Static, MOUNTS),
-    row("spec.tolerations*", Class::Static, "a change of tolerations takes a new Pod"),
-    row("spec.resources*", Class::Static, RESOURCES),
+    never("spec.initContainers", "the order of init containers is fixed for a Pod's life"),
+    never("spec.initContainers[*]", ADDED),
+    never("spec.containers[*]", ADDED),
+    never("spec.initContainers[*].*", RUNS_ONCE),
+    never("spec.containers[*].imagePullPolicy", "a running Pod's pull policy cannot be changed"),
+    never("spec.containers[*].volumeDevices*", MOUNTS),
+    never("spec.containers[*].resources*", RESOURCES),
+    never("spec.containers[*].resizePolicy*", "a running Pod's resize policy cannot be changed"),
+    never("spec.containers[*].startupProbe*", "a startup probe has done its work in a running Pod"),
+    never("spec.containers[*].*", CONTAINER),
+    never("spec.volumes*", VOLUMES),
+    never("spec.resources*", RESOURCES),
 ];
 
 /// Everything that no row names.
-const OTHERWISE: Row = row("*", Class::Static, "this field of a running Pod cannot be changed");
+const OTHERWISE: Row = never("*", "this field of a running Pod cannot be changed");
 
-const fn row(path: &'static str, class: Class, reason: &'static str) -> Row {
-    Row { path, holder: Holder::Any, class, reason }
+const fn can(
+    path: &'static str,
+    class: Class,
+    needs: Option<FieldKind>,
+    can: &'static str,
+    cannot: &'static str,
+) -> Row {
+    Row { path, when: When::Always, class, needs, can, cannot }
 }
 
-/// The row for a path such as `spec.containers[app].image`. `restartable_init`: the path is in an
-/// init container that is restartable before and after the change.
-pub fn row_for(path: &str, restartable_init: bool) -> Row {
+const fn never(path: &'static str, cannot: &'static str) -> Row {
+    Row { path, when: When::Always, class: Class::Static, needs: None, can: "", cannot }
+}
+
+impl Row {
+    const fn when(self, when: When) -> Row {
+        Row { when, ..self }
+    }
+
+    /// What users read where the cluster can do it.
+    pub fn reason(&self) -> &'static str {
+        if self.class == Class::Static { self.cannot } else { self.can }
+    }
+}
+
+/// The row for a path such as `spec.containers[app].image`, where `when` holds for the change.
+/// `restartable_init`: the path is in an init container that is restartable before and after it,
+/// and so treated as a container.
+pub fn row_for(path: &str, when: When, restartable_init: bool) -> Row {
+    let as_container = path.strip_prefix("spec.initContainers[").filter(|_| restartable_init);
+    let path = as_container.map_or_else(|| path.to_owned(), |rest| format!("spec.containers[{rest}"));
     ROWS.iter()
-        .find(|row| (row.holder == Holder::Any || restartable_init) && matches(row.path, path))
+        .find(|row| (row.when == When::Always || row.when == when) && matches(row.path, &path))
         .copied()
         .unwrap_or(OTHERWISE)
 }
@@ -122,36 +249,62 @@ mod tests {
 
     #[test]
     fn each_row_of_the_contract() {
-        for (path, class) in [
-            ("metadata.labels[app.kubernetes.io/version]", Class::Dynamic),
-            ("metadata.annotations[note]", Class::Dynamic),
-            ("metadata.annotations[my.checksum/x]", Class::Dynamic),
-            ("metadata.annotations[kubectl.kubernetes.io/restartedAt]", Class::Static),
-            ("metadata.annotations[checksum/config]", Class::Static),
-            ("metadata.annotations[example.com/checksum]", Class::Static),
-            ("metadata.annotations[configmap.reloader.stakater.com/reload]", Class::Static),
-            ("metadata.annotations[reloader.stakater.com/auto]", Class::Static),
-            ("metadata.annotations[sidecar.istio.io/inject]", Class::Static),
-            ("metadata.annotations[vault.hashicorp.com/role]", Class::Static),
-            ("metadata.annotations[linkerd.io/inject]", Class::Static),
-            ("metadata.annotations[config.linkerd.io/proxy-cpu-limit]", Class::Static),
-            ("metadata.finalizers", Class::Static),
-            ("spec.containers[app].image", Class::Rebuild),
-            ("spec.containers[app].imagePullPolicy", Class::Static),
-            ("spec.containers[app].env[MODE].value", Class::Static),
-            ("spec.containers[app].ports[80/TCP]", Class::Static),
-            ("spec.containers[app]", Class::Static),
-            ("spec.initContainers[setup].image", Class::Static),
-            ("spec.initContainers", Class::Static),
-            ("spec.volumes[data]", Class::Static),
-            ("spec.tolerations", Class::Static),
-            ("spec.fieldOfTomorrow", Class::Static),
-            ("other", Class::Static),
+        use When::*;
+        for (path, when, class, needs) in [
+            ("metadata.labels[app.kubernetes.io/version]", Always, Class::Dynamic, None),
+            ("metadata.annotations[note]", Always, Class::Dynamic, None),
+            ("metadata.annotations[my.checksum/x]", Always, Class::Dynamic, None),
+            ("metadata.annotations[kubectl.kubernetes.io/restartedAt]", Always, Class::Static, None),
+            ("metadata.annotations[checksum/config]", Always, Class::Static, None),
+            ("metadata.annotations[example.com/checksum]", Always, Class::Static, None),
+            ("metadata.annotations[configmap.reloader.stakater.com/reload]", Always, Class::Static, None),
+            ("metadata.annotations[reloader.stakater.com/auto]", Always, Class::Static, None),
+            ("metadata.annotations[sidecar.istio.io/inject]", Always, Class::Static, None),
+            ("metadata.annotations[vault.hashicorp.com/role]", Always, Class::Static, None),
+            ("metadata.annotations[linkerd.io/inject]", Always, Class::Static, None),
+            ("metadata.annotations[config.linkerd.io/proxy-cpu-limit]", Always, Class::Static, None),
+            ("metadata.finalizers", Always, Class::Static, None),
+            ("spec.containers[app].image", Always, Class::Rebuild, None),
+            ("spec.containers[app].imagePullPolicy", Always, Class::Static, None),
+            ("spec.containers[app].env[MODE].value", Always, Class::Rebuild, Some(FieldKind::Env)),
+            ("spec.containers[app].env[MODE]", Always, Class::Rebuild, Some(FieldKind::Env)),
+            ("spec.containers[app].env", Always, Class::Rebuild, Some(FieldKind::Env)),
+            ("spec.containers[app].env", AmbiguousNames, Class::Static, None),
+            ("spec.containers[app].envFrom", Always, Class::Rebuild, Some(FieldKind::Env)),
+            ("spec.containers[app].volumeMounts[/x].name", Always, Class::Rebuild, Some(FieldKind::VolumeMounts)),
+            ("spec.containers[app].livenessProbe.exec.command", Always, Class::Dynamic, Some(FieldKind::Probes)),
+            ("spec.containers[app].readinessProbe", Always, Class::Dynamic, Some(FieldKind::Probes)),
+            ("spec.containers[app].startupProbe", Always, Class::Static, None),
+            ("spec.containers[app].resources.limits[cpu]", ResizedRunning, Class::Dynamic, Some(FieldKind::Resize)),
+            ("spec.containers[app].resources.limits[cpu]", ResizedRestarting, Class::Rebuild, Some(FieldKind::Resize)),
+            ("spec.containers[app].resources.limits[cpu]", OtherQosClass, Class::Static, None),
+            ("spec.containers[app].resources.limits[nvidia.com/gpu]", Always, Class::Static, None),
+            ("spec.containers[app].resizePolicy[cpu].restartPolicy", Always, Class::Static, None),
+            ("spec.containers[app].ports[80/TCP]", Always, Class::Static, None),
+            ("spec.containers[app].command", Always, Class::Static, None),
+            ("spec.containers[app]", Always, Class::Static, None),
+            ("spec.initContainers[setup].image", Always, Class::Static, None),
+            ("spec.initContainers[setup].env[A].value", Always, Class::Static, None),
+            ("spec.initContainers", Always, Class::Static, None),
+            ("spec.volumes[data]", VolumeComesOrGoes, Class::Rebuild, Some(FieldKind::Volumes)),
+            ("spec.volumes[data].configMap.name", OtherSource, Class::Dynamic, Some(FieldKind::VolumeSources)),
+            ("spec.volumes[data]", Always, Class::Static, None),
+            ("spec.volumes[data].emptyDir.sizeLimit", Always, Class::Static, None),
+            ("spec.tolerations", OnlyAdded, Class::Dynamic, None),
+            ("spec.tolerations", Always, Class::Static, None),
+            ("spec.resources.limits", Always, Class::Static, None),
+            ("spec.fieldOfTomorrow", Always, Class::Static, None),
+            ("other", Always, Class::Static, None),
         ] {
-            assert_eq!(row_for(path, false).class, class, "{path}");
+            let row = row_for(path, when, false);
+            assert_eq!((row.class, row.needs), (class, needs), "{path} {when:?}");
+            assert!(!row.reason().is_empty(), "{path}");
         }
-        assert_eq!(row_for("spec.initContainers[proxy].image", true).class, Class::Rebuild);
-        assert_eq!(row_for("spec.initContainers[proxy].env", true).class, Class::Static);
+        let of_proxy = |field: &str, init| row_for(&format!("spec.initContainers[proxy].{field}"), When::Always, init);
+        assert_eq!(of_proxy("image", true).class, Class::Rebuild);
+        assert_eq!(of_proxy("env", true).class, Class::Rebuild);
+        assert_eq!(of_proxy("env", false).class, Class::Static);
+        assert_eq!(row_for("spec.initContainers[proxy]", When::Always, true).class, Class::Static);
     }
 
     #[test]
@@ -160,6 +313,7 @@ mod tests {
         assert!(!matches("a[*].image", "a[x].b[y].image"));
         assert!(!matches("a[*]", "a[x].image"));
         assert!(matches("a[*].*", "a[x].b[y]"));
+        assert!(matches("a[*]*", "a[x]"));
         assert!(matches("a[*/b]", "a[é/b]"));
     }
 
@@ -167,10 +321,18 @@ mod tests {
     fn no_row_is_dead() {
         for (index, row) in ROWS.iter().enumerate() {
             let path = row.path.replace('*', "x");
-            let first = ROWS.iter().position(|other| {
-                (other.holder == Holder::Any || row.holder == other.holder) && matches(other.path, &path)
-            });
+            let first = ROWS
+                .iter()
+                .position(|other| (other.when == When::Always || row.when == other.when) && matches(other.path, &path));
             assert_eq!(first, Some(index), "{} is hidden by an earlier row", row.path);
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_may_lack_has_a_reason_for_it() {
+        for row in ROWS {
+            assert_eq!(row.cannot.is_empty(), row.needs.is_none() && row.class != Class::Static, "{}", row.path);
+            assert_eq!(row.can.is_empty(), row.class == Class::Static, "{}", row.path);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a decision may see. Values only: no client, no clock, no async.
 
+pub mod abilities;
 pub mod canonical;
 pub mod claim;
 pub mod count;
@@ -11,9 +12,10 @@ pub mod slots;
 pub mod snapshot;
 pub mod validate;
 
+pub use abilities::{Abilities, Can, FieldKind, Nodes};
 pub use claim::ClaimFacts;
 pub use lifecycle::{Hook, HookState, Hooks};
-pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase};
+pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase, ResizeFacts, Resources};
 pub use revision::RevisionFacts;
 pub use selector::Selector;
 pub use slots::{Ranges, Slots};

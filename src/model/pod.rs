@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Ordinal;
 use crate::api::names;
@@ -38,10 +39,34 @@ pub struct PodFacts {
     pub gate: Gate,
     /// In the order of the spec: init containers, then containers.
     pub containers: Vec<ContainerFacts>,
+    /// What holds up a resize, by the kubelet's conditions.
+    pub resize: Option<Box<ResizeFacts>>,
     /// The annotation `apps.asts.dev/inplace-update-state` as it stands.
     pub in_place_state: Option<Box<str>>,
     /// The annotation `lifecycle.apps.asts.dev/timestamp`: since when the Pod is in its hook state.
     pub hook_state_since: Option<Timestamp>,
+}
+
+/// `PodResizePending`, or `PodResizeInProgress`, where it is True.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizeFacts {
+    /// `Infeasible`, `Deferred`, `Error`; `InProgress` where the kubelet gives none.
+    pub reason: Box<str>,
+    pub message: Box<str>,
+}
+
+/// cpu and memory of a container; `None`: not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_millicores: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_request_millicores: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_request_bytes: Option<i64>,
 }
 
 /// The Ready condition.
@@ -103,6 +128,10 @@ pub struct ContainerFacts {
     pub kind: ContainerKind,
     /// `spec…image`.
     pub image: Box<str>,
+    /// `spec…resources`; `None`: neither cpu nor memory is given.
+    pub resources: Option<Box<Resources>>,
+    /// `status…resources`, likewise.
+    pub status_resources: Option<Box<Resources>>,
     /// `status…containerID`, where not empty.
     pub container_id: Option<Box<str>>,
     /// `status…image`, where not empty.
@@ -190,4 +219,9 @@ pub fn ordinal_in(pod_name: &str, set_name: &str) -> Option<Ordinal> {
 pub fn parent_and_ordinal(pod_name: &str) -> Option<(&str, Ordinal)> {
     let (parent, _) = pod_name.rsplit_once('-')?;
     Some((parent, ordinal_in(pod_name, parent)?))
+}
+
+/// Resource versions are decimal numbers of any length without leading zeros.
+pub fn is_newer(version: &str, than: &str) -> bool {
+    (version.len(), version) > (than.len(), than)
 }

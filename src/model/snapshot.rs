@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{ClaimFacts, Ordinal, PodFacts, RevisionFacts};
+use super::{Abilities, ClaimFacts, Ordinal, PodFacts, RevisionFacts};
 use crate::api::{AdvancedStatefulSetSpec, AdvancedStatefulSetStatus};
 
 /// One set and all that belongs to it, or stands in its way.
@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// Revisions controlled by this set, and orphans that its selector matches.
     pub revisions: Vec<Arc<RevisionFacts>>,
     pub now: Timestamp,
+    /// What the cluster's Pods can take in place.
+    pub abilities: Abilities,
     pub answers: Answers,
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::AdvancedStatefulSetStatus;
-use crate::model::Ordinal;
+use crate::model::{FieldKind, Ordinal};
 
 /// What is to be done about one set, as data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +54,13 @@ pub enum Question {
     DefaultedTemplate { hash: Box<str>, template: TemplateJson },
     /// A live GET of the whole Pod → `Answers::whole_pods`.
     WholePod { name: Box<str>, uid: Box<str> },
+    /// A dry run of a patch of this Pod, which tells what the apiserver takes →
+    /// `Snapshot::abilities`, for each of the kinds.
+    Ability { kinds: Vec<FieldKind>, target: Target, patch: PatchJson },
 }
+
+/// A patch in its canonical text, so that questions can be compared and ordered.
+pub type PatchJson = Box<str>;
 
 /// A template in its canonical text, so that questions can be compared and ordered.
 pub type TemplateJson = Box<str>;
@@ -91,7 +97,17 @@ pub enum Action {
     /// Delete with UID and resourceVersion as preconditions and the Pod's own grace period.
     DeletePod { ordinal: Ordinal, target: Target, why: DeleteWhy, reason: String },
     /// A strategic merge patch of the Pod; `metadata.uid` and `metadata.resourceVersion` are in it.
-    PatchPod { ordinal: Ordinal, target: Target, why: PatchWhy, revision: Box<str>, patch: Box<Value>, reason: String },
+    /// `resize`, where there is one, goes before it, to `pods/resize`; the patch then names the
+    /// resourceVersion that came of that.
+    PatchPod {
+        ordinal: Ordinal,
+        target: Target,
+        why: PatchWhy,
+        revision: Box<str>,
+        resize: Option<Box<Value>>,
+        patch: Box<Value>,
+        reason: String,
+    },
     /// The same on `pods/status`: the readiness gate.
     PatchPodStatus { ordinal: Ordinal, target: Target, why: GateWhy, patch: Box<Value>, reason: String },
     /// A strategic merge patch of the claim's owner references.
@@ -118,7 +134,9 @@ pub enum DeleteWhy {
 pub enum PatchWhy {
     /// Containers are re-created in place.
     InPlace,
-    /// Labels and annotations only.
+    /// The containers go on with something else: probes, resources, files.
+    Live,
+    /// Labels, annotations and tolerations: takes no part in the budget.
     Metadata,
     /// The Pod's state with the lifecycle hooks.
     HookState,

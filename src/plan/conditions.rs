@@ -123,7 +123,17 @@ fn blocked(draft: &Draft) -> Wanted {
     if draft.blocked.is_empty() {
         return Wanted::new(types::IN_PLACE_UPDATE_BLOCKED, false, "NothingBlocked", "");
     }
-    Wanted::new(types::IN_PLACE_UPDATE_BLOCKED, true, "NotPossibleInPlace", draft.blocked.join(". "))
+    let texts: Vec<String> =
+        draft.blocked.iter().map(|(reasons, pods)| format!("{}: {reasons}", named(pods))).collect();
+    Wanted::new(types::IN_PLACE_UPDATE_BLOCKED, true, "NotPossibleInPlace", texts.join(". "))
+}
+
+/// The first few of them.
+fn named(pods: &[Box<str>]) -> String {
+    const NAMED_MAX: usize = 5;
+    let word = if pods.len() == 1 { "Pod" } else { "Pods" };
+    let more = if pods.len() > NAMED_MAX { format!(" and {} more", pods.len() - NAMED_MAX) } else { String::new() };
+    format!("{word} {}{more}", pods[..pods.len().min(NAMED_MAX)].join(", "))
 }
 
 fn failure(context: Context<'_>, draft: &Draft) -> Wanted {

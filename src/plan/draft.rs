@@ -12,6 +12,8 @@ use super::view::{Slot, View};
 use crate::api::Disruption;
 use crate::api::names;
 use crate::inplace::patch::{fence_patch, gate_patch};
+use crate::inplace::state::InPlaceState;
+use crate::model::pod::is_newer;
 use crate::model::{Gate, LivePod, Ordinal, PodFacts, Snapshot, ValidSpec};
 
 /// What every phase sees.
@@ -34,12 +36,12 @@ pub struct Draft {
     pub wake_at: Option<Timestamp>,
     /// Why a Pod, claim or hook holds things up; the first is shown.
     pub waiting: Vec<Waiting>,
-    /// What cannot be made in place under `InPlaceOnly`.
-    pub blocked: Vec<String>,
     /// What stands against the growth of claims: a reason, and the words.
     pub claims_blocked: Vec<(&'static str, String)>,
     /// Slots whose claims grow now: others wait for them as for Pods that are not available.
     pub growing: BTreeSet<Ordinal>,
+    /// What cannot be made in place under `InPlaceOnly`: reasons, and the Pods that they hold for.
+    pub blocked: Vec<(String, Vec<Box<str>>)>,
     /// What stands in the way of Pods that should exist.
     pub failures: Vec<(&'static str, String)>,
     /// Ordinals for which this plan creates a Pod on the update revision, or, with priorities, deletes the old one for
@@ -72,9 +74,8 @@ impl Draft {
             view.slots.iter().filter(|slot| !view.slot_is_available(slot)).map(|slot| slot.ordinal).collect();
         let in_slots = view.slots.iter().filter_map(Slot::pod);
         for pod in in_slots.chain(view.condemned.iter().map(|(_, pod)| pod)) {
-            if let Some(at) = pod.available_at(view.min_ready_seconds)
-                && at > view.now
-            {
+            let times = [pod.available_at(view.min_ready_seconds), proved_at(context, pod)];
+            for at in times.into_iter().flatten().filter(|at| *at > view.now) {
                 draft.wake(at);
             }
         }
@@ -98,6 +99,14 @@ impl Draft {
 
     pub fn wait(&mut self, reason: &'static str, message: String) {
         self.waiting.push(Waiting { reason, message });
+    }
+
+    /// A Pod may not be re-created, and cannot be updated in place.
+    pub fn block(&mut self, pod: &str, reasons: String) {
+        match self.blocked.iter_mut().find(|(known, _)| *known == reasons) {
+            Some((_, pods)) => pods.push(pod.into()),
+            None => self.blocked.push((reasons, vec![pod.into()])),
+        }
     }
 
     pub fn warn(&mut self, reason: &'static str, action: &'static str, message: String) {
@@ -179,6 +188,17 @@ impl Draft {
                 self.ledger.retain(|older| older.ordinal != slot.ordinal);
                 self.ledger.push(entry);
             }
+            // The disruption of this Pod goes on with another step: its slot is kept, and the status
+            // has to be written again, so that nobody has given the slot away meanwhile. The entry's
+            // own write was done or never will be: the Pod has moved on since.
+            Some(entry)
+                if *entry.uid == *pod.uid
+                    && is_newer(&pod.resource_version, &entry.resource_version)
+                    && !is_over(context, entry, Some(pod)) =>
+            {
+                self.ledger.retain(|entry| entry.ordinal != slot.ordinal);
+                self.ledger.push(disruption(context, slot, pod));
+            }
             // An older entry of this ordinal has to leave first.
             Some(_) => {
                 self.ask_live(context, slot.ordinal);
@@ -253,6 +273,7 @@ impl Draft {
                     target: target(&pod),
                     why: PatchWhy::Fence,
                     revision: pod.revision_label().into(),
+                    resize: None,
                     patch: Box::new(patch),
                     reason: "a planned disruption is not wanted any more".into(),
                 },
@@ -270,6 +291,14 @@ fn disruption(context: Context<'_>, slot: &Slot, pod: &PodFacts) -> Disruption {
     }
 }
 
+/// When a Pod that was changed while it was Ready, and stayed so, has been available for long
+/// enough since.
+fn proved_at(context: Context<'_>, pod: &PodFacts) -> Option<Timestamp> {
+    let state = pod.in_place_state.as_deref().and_then(InPlaceState::parse)?;
+    let patient = SignedDuration::from_secs(context.view.min_ready_seconds);
+    Some(state.patched_at.saturating_add(patient).unwrap_or(Timestamp::MAX))
+}
+
 /// Whether an entry's disruption is over, or can never happen any more, going by this state of
 /// the ordinal's Pod.
 fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> bool {
@@ -279,7 +308,8 @@ fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> 
     if !wanted {
         return moved;
     }
-    moved && context.view.is_available(pod) && !is_under_way(context, pod)
+    let proved = proved_at(context, pod).is_none_or(|at| at <= context.view.now);
+    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved
 }
 
 /// A Pod whose containers are, or are about to be, re-created in place.

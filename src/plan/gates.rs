@@ -9,6 +9,7 @@ use super::draft::{Context, Draft, target, turn_gate};
 use super::lifecycle;
 use super::view::Slot;
 use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::progress::What;
 use crate::inplace::{Progress, Waiting, progress, state::InPlaceState};
 use crate::model::{Gate, Ordinal, PodFacts};
 
@@ -59,13 +60,18 @@ fn settle(context: Context<'_>, draft: &mut Draft, slot: Option<&Slot>, ordinal:
 /// A patched Pod whose containers are not the new ones yet.
 fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &PodFacts, waiting: &Waiting) {
     let rolling = &context.spec.rolling;
-    draft.wait("WaitingForContainer", format!("Pod {}: {}", pod.name, waiting.why));
+    let reason = match waiting.what {
+        What::Container => "WaitingForContainer",
+        What::Kubelet => "WaitingForKubelet",
+        What::Resize => "WaitingForResize",
+    };
+    draft.wait(reason, format!("Pod {}: {}", pod.name, waiting.why));
     match waiting.look_again_at {
         Some(at) => draft.wake(at),
         None => draft.wake_in(context.view.now, RECHECK_SECONDS),
     }
     let Some(state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse) else { return };
-    if waiting.effect_seen || was_done(pod, &state) {
+    if waiting.effect_seen || (waiting.what == What::Container && was_done(pod, &state)) {
         return;
     }
     let limit = SignedDuration::from_secs(rolling.timeout_seconds);
@@ -75,12 +81,13 @@ fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &P
         return;
     }
     let why = format!("its update in place showed no effect within {} s ({})", rolling.timeout_seconds, waiting.why);
+    let stands = context.spec.on_delete || rolling.paused;
     match rolling.policy {
-        // Made anew, it would come back on another revision than it has.
-        _ if slot.held => draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name)),
+        // Made anew, it might come back on another revision than it has; or nothing is to be done by order.
+        _ if slot.held || stands => draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name)),
         PodUpdatePolicy::InPlaceOnly => {
             draft.warn("InPlaceUpdateTimeout", "Update", format!("Pod {}: {why}", pod.name));
-            draft.blocked.push(format!("Pod {}: {why}", pod.name));
+            draft.block(&pod.name, why);
         }
         PodUpdatePolicy::InPlaceIfPossible | PodUpdatePolicy::ReCreate => {
             let action = Action::DeletePod {

@@ -13,6 +13,7 @@ pub mod revisions;
 mod rollout;
 mod scale;
 mod status;
+mod step;
 pub mod view;
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! Which Pods change revision now: not more than the budget allows, in order, broken ones first.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
@@ -10,12 +7,12 @@ use super::draft::{Context, Draft, target, turn_gate};
 use super::grow;
 use super::lifecycle;
 use super::revisions::Revision;
-use super::view::{Holder, Member, On, Slot, View};
+use super::step::{Changes, Step, patch_action, step};
+use super::view::{Holder, Member, Slot, View};
 use crate::api::names;
-use crate::api::spec::PodUpdatePolicy;
-use crate::inplace::decide::{Change, Contents, Decision, InPlacePatch};
-use crate::inplace::patch::pod_patch;
-use crate::inplace::state::{InPlaceState, next_state};
+use crate::inplace::decide::{InPlacePatch, Pace};
+use crate::inplace::patch::{PatchParts, pod_patch};
+use crate::inplace::state::InPlaceState;
 use crate::model::{ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec};
 
 /// Marks the slots that the partition holds back.
@@ -145,82 +142,27 @@ fn relabel(context: Context<'_>, draft: &mut Draft) {
     for slot in &context.view.slots {
         let Some(member) = slot.member() else { continue };
         let Some(revision) = member.unlabelled().filter(|_| !member.pod.is_terminating()) else { continue };
-        let nothing = InPlacePatch { rebuild: Vec::new(), metadata_only: true, differences: Vec::new() };
-        let template = &revision.template;
-        let mut patch = pod_patch(&member.pod, template, template, &nothing, &revision.hash, None);
-        lifecycle::leave_hook_labels(context, template, template, &mut patch);
+        let parts = PatchParts {
+            old_template: &revision.template,
+            new_template: &revision.template,
+            update: &InPlacePatch::default(),
+            revision_hash: &revision.hash,
+            state: None,
+            tolerations: &[],
+        };
+        let mut patch = pod_patch(&member.pod, parts);
+        lifecycle::leave_hook_labels(context, &revision.template, &revision.template, &mut patch);
         let action = Action::PatchPod {
             ordinal: slot.ordinal,
             target: target(&member.pod),
             why: PatchWhy::Metadata,
             revision: revision.hash.clone(),
+            resize: None,
             patch: Box::new(patch),
             reason: format!("it is what revision {} makes, and its label did not say so", revision.name),
         };
         draft.act(&member.pod.name, action);
     }
-}
-
-/// What can be done to one outdated Pod.
-enum Step {
-    /// Labels and annotations: free.
-    Metadata(InPlacePatch),
-    InPlace(InPlacePatch),
-    Recreate(String),
-    Blocked(String),
-}
-
-/// The differences from each old revision to the present template, made once each.
-#[derive(Default)]
-struct Changes {
-    by_hash: BTreeMap<Box<str>, Arc<Change>>,
-}
-
-impl Changes {
-    fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
-        match &member.on {
-            On::Known(revision) => Arc::clone(
-                self.by_hash.entry(revision.hash.clone()).or_insert_with(|| Arc::new(change(context, member))),
-            ),
-            On::Shown(_) => Arc::new(change(context, member)),
-        }
-    }
-}
-
-fn change(context: Context<'_>, member: &Member) -> Change {
-    let update = &context.revisions.update;
-    let new_claims: Vec<Box<str>> = super::build::claim_names_of(update, context.spec);
-    let old_claims = member.claim_names(&new_claims).to_vec();
-    let names = |claims: &[Box<str>]| claims.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (old_names, new_names) = (names(&old_claims), names(&new_claims));
-    let old: Vec<&str> = old_names.iter().map(String::as_str).collect();
-    let new: Vec<&str> = new_names.iter().map(String::as_str).collect();
-    Change::between(
-        Contents { template: member.template(), claims: &old },
-        Contents { template: &update.template, claims: &new },
-    )
-}
-
-fn step(context: Context<'_>, changes: &mut Changes, member: &Member) -> Step {
-    let rolling = &context.spec.rolling;
-    let decision = changes.of(context, member).for_pod(&member.pod);
-    let decision = match decision {
-        // Another revision that says the same: only the label is wrong.
-        Decision::Patch(patch) if patch.differences.is_empty() => return Step::Metadata(patch),
-        _ if rolling.policy == PodUpdatePolicy::ReCreate => {
-            return Step::Recreate("podUpdatePolicy is ReCreate".into());
-        }
-        decision => decision,
-    };
-    let update = &context.revisions.update;
-    let key = (member.pod.uid.clone(), update.hash.clone());
-    let reasons = match (context.snapshot.answers.refused_patches.get(&key), decision) {
-        (Some(message), _) => format!("the apiserver refused the update in place: {message}"),
-        (None, Decision::Patch(patch)) if patch.metadata_only => return Step::Metadata(patch),
-        (None, Decision::Patch(patch)) => return Step::InPlace(patch),
-        (None, Decision::Recreate { reasons }) => reasons.join("; "),
-    };
-    if rolling.policy == PodUpdatePolicy::InPlaceOnly { Step::Blocked(reasons) } else { Step::Recreate(reasons) }
 }
 
 /// Pods whose gate was closed for an update: they are ours to go on with, whatever came since.
@@ -301,13 +243,14 @@ fn advance(
     if !grow::before_update(context, draft, slot, member) {
         return false;
     }
-    match step(context, changes, member) {
-        Step::Metadata(patch) => {
-            draft.act(&pod.name, patch_action(context, slot, member, &patch, PatchWhy::Metadata));
+    match step(context, draft, changes, member) {
+        Step::Waiting => false,
+        Step::Free(patch) => {
+            draft.act(&pod.name, patch_action(context, slot, member, &patch));
             true
         }
         Step::Blocked(reasons) => {
-            draft.blocked.push(format!("Pod {}: {reasons}", pod.name));
+            draft.block(&pod.name, reasons);
             draft.unwanted.insert(slot.ordinal);
             false
         }
@@ -336,12 +279,15 @@ fn in_place(
     if !lifecycle::may_patch(context, draft, slot, pod) {
         return false;
     }
+    if patch.pace == Pace::Slot {
+        return draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch));
+    }
     let now = context.view.now;
     let runs = pod.containers.iter().any(|container| container.running.is_some());
     match &pod.gate {
         // Nothing runs that traffic would have to be kept from.
         Gate::Open if runs => {
-            let names: Vec<&str> = patch.rebuild.iter().map(|(name, _)| &**name).collect();
+            let names: Vec<&str> = patch.rebuild.iter().map(|rebuild| &*rebuild.container).collect();
             let reason = format!("{} is re-created for revision {}", names.join(", "), context.revisions.update.name);
             let action = turn_gate(pod, slot.ordinal, GateWhy::Close, now, reason);
             return draft.disrupt(context, slot, pod, action);
@@ -369,7 +315,7 @@ fn in_place(
         ),
         Gate::Open | Gate::Absent | Gate::Unset => {}
     }
-    draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch, PatchWhy::InPlace))
+    draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch))
 }
 
 /// When a Pod whose gate was closed may be patched: after the grace period, and when the kubelet has said that it is
@@ -384,27 +330,6 @@ fn patch_due(context: Context<'_>, pod: &PodFacts, closed_since: Timestamp) -> T
     };
     let wait_seconds = if pod.is_ready() { grace_seconds.max(KUBELET_SECONDS) } else { grace_seconds };
     closed_since.saturating_add(SignedDuration::from_secs(wait_seconds)).unwrap_or(closed_since)
-}
-
-fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, patch: &InPlacePatch, why: PatchWhy) -> Action {
-    let update = &context.revisions.update;
-    let pod = &member.pod;
-    let state: Option<InPlaceState> =
-        (why == PatchWhy::InPlace).then(|| next_state(pod, &patch.rebuild, &update.hash, context.view.now));
-    let mut body = pod_patch(pod, member.template(), &update.template, patch, &update.hash, state.as_ref());
-    lifecycle::leave_hook_labels(context, member.template(), &update.template, &mut body);
-    if why == PatchWhy::InPlace {
-        lifecycle::begin_update(context, pod, &mut body);
-    }
-    let paths: Vec<&str> = patch.differences.iter().map(|difference| difference.path.as_str()).collect();
-    Action::PatchPod {
-        ordinal: slot.ordinal,
-        target: target(pod),
-        why,
-        revision: update.hash.clone(),
-        patch: Box::new(body),
-        reason: format!("revision {} changes {}", update.name, paths.join(", ")),
-    }
 }
 
 /// A Pod that waiting will not make Ready: it is not scheduled or not started, a container is

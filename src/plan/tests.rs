@@ -12,8 +12,8 @@ use crate::api::{AdvancedStatefulSetSpec, AdvancedStatefulSetStatus, Disruption,
 use crate::model::pod::{ReadyFacts, Running};
 use crate::model::revision::{hash, revision_data, revision_name};
 use crate::model::{
-    Answers, ContainerFacts, Gate, LivePod, OwnerFacts, PodFacts, PodPhase, RevisionFacts, SetFacts, Snapshot,
-    TemplateAnswer, canonical,
+    Abilities, Answers, ContainerFacts, Gate, LivePod, OwnerFacts, PodFacts, PodPhase, RevisionFacts, SetFacts,
+    Snapshot, TemplateAnswer, canonical,
 };
 
 mod env_annotations;
@@ -36,6 +36,7 @@ struct World {
     status: AdvancedStatefulSetStatus,
     pods: Vec<PodFacts>,
     revisions: Vec<RevisionFacts>,
+    abilities: Abilities,
     answers: Answers,
     claims: Vec<crate::model::ClaimFacts>,
 }
@@ -62,6 +63,7 @@ impl World {
             status: AdvancedStatefulSetStatus::default(),
             pods: Vec::new(),
             revisions: Vec::new(),
+            abilities: Abilities::stock(),
             answers: Answers::default(),
             claims: Vec::new(),
         };
@@ -109,6 +111,7 @@ impl World {
             claims: self.claims.iter().map(|claim| (claim.name.clone(), Arc::new(claim.clone()))).collect(),
             revisions: self.revisions.iter().cloned().map(Arc::new).collect(),
             now: at(0),
+            abilities: self.abilities.clone(),
             answers: self.answers.clone(),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::store::{Guard, KINDS, Kind, Object, timestamp};
 use super::world::{Event, Mutant, SET, World, note};
 use crate::model::snapshot::Refusal;
-use crate::model::{Answers, SetFacts, Snapshot, TemplateAnswer};
+use crate::model::{Abilities, Answers, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
 use crate::plan::action::{Action, Question, RevisionAction};
 
@@ -365,6 +365,7 @@ impl World {
                 .collect(),
             revisions: view(Kind::Revision).filter_map(|object| object.revision()).cloned().collect(),
             now: timestamp(self.now),
+            abilities: Abilities::stock(),
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),

@@ -108,6 +108,7 @@ impl World {
                 let (verb, kind, name) = match question {
                     Question::LivePod { name, .. } | Question::WholePod { name, .. } => (Verb::Get, Kind::Pod, &**name),
                     Question::DefaultedTemplate { .. } => (Verb::DryRun, Kind::Pod, "template"),
+                    Question::Ability { target, .. } => (Verb::DryRun, Kind::Pod, &*target.name),
                 };
                 VecDeque::from([self.request(controller, verb, kind, name, Intent::Ask(question.clone()))])
             })
@@ -297,7 +298,7 @@ fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::s
             let Some(object) = object.filter(|object| object.uid == *uid) else { return false };
             snapshot.answers.whole_pods.insert(uid.clone(), object.value.clone().into());
         }
-        Question::DefaultedTemplate { .. } => {}
+        Question::DefaultedTemplate { .. } | Question::Ability { .. } => {}
     }
     true
 }

@@ -99,6 +99,7 @@ pub fn pod(value: &Value) -> PodFacts {
             .is_some_and(|one| &*text(one, "/status") == "False" && &*text(one, "/reason") == "Unschedulable"),
         gate: gate(value),
         containers: list(value, "/spec/containers").iter().map(|spec| container(value, spec)).collect(),
+        resize: None,
         in_place_state: value
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(names::IN_PLACE_STATE_ANNOTATION)?.as_str())
@@ -137,6 +138,8 @@ fn container(pod: &Value, spec: &Value) -> ContainerFacts {
     ContainerFacts {
         kind: ContainerKind::Main,
         image: text(spec, "/image"),
+        resources: None,
+        status_resources: None,
         container_id: filled("/containerID"),
         status_image: filled("/image"),
         image_id: filled("/imageID"),

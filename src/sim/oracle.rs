@@ -230,7 +230,9 @@ impl Oracle {
         let templates = &self.templates;
         let (ordinal, to) = match action {
             Action::DeletePod { ordinal, why: DeleteWhy::Update, .. } => (*ordinal, None),
-            Action::PatchPod { ordinal, why: PatchWhy::InPlace, revision, .. } => (*ordinal, Some(revision)),
+            Action::PatchPod { ordinal, why: PatchWhy::InPlace | PatchWhy::Live, revision, .. } => {
+                (*ordinal, Some(revision))
+            }
             Action::PatchPod { ordinal, why: PatchWhy::Metadata, revision, .. }
                 if templates.get(revision) != templates.get(pod.revision_label())
                     && templates.get(pod.revision_label()).is_some() =>
@@ -282,15 +284,15 @@ impl Oracle {
                 ..
             } => *ordinal,
             Action::PatchPodStatus { ordinal, why: GateWhy::Close, .. } => *ordinal,
-            Action::PatchPod { ordinal, why: PatchWhy::InPlace, .. } => *ordinal,
+            Action::PatchPod { ordinal, why: PatchWhy::InPlace | PatchWhy::Live, .. } => *ordinal,
             _ => return Ok(()),
         };
-        if let Action::PatchPod { .. } = action {
+        if let Action::PatchPod { why, .. } = action {
             let labels = request.body.pointer("/metadata/labels");
             if request.body.get("spec").is_some() && labels.and_then(|all| all.get(names::REVISION_LABEL)).is_none() {
                 return Err(format!("S10: {} gets images and not their revision's label", pod.name));
             }
-            if matches!(pod.gate, Gate::Open) && pod.is_ready() {
+            if *why == PatchWhy::InPlace && matches!(pod.gate, Gate::Open) && pod.is_ready() {
                 return Err(format!("{} is patched while its gate is open", pod.name));
             }
         }

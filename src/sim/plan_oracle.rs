@@ -107,7 +107,7 @@ fn takes_down(action: &Action) -> Option<(Ordinal, &str)> {
             why: DeleteWhy::Update | DeleteWhy::InPlaceTimeout | DeleteWhy::SpecifiedDelete,
             ..
         }
-        | Action::PatchPod { ordinal, target, why: PatchWhy::InPlace, .. }
+        | Action::PatchPod { ordinal, target, why: PatchWhy::InPlace | PatchWhy::Live, .. }
         | Action::PatchPodStatus { ordinal, target, why: GateWhy::Close, .. } => Some((*ordinal, &target.name)),
         _ => None,
     }

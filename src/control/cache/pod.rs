@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Store;
 use super::table::{IndexKey, Indexed, Table};
@@ -10,8 +11,9 @@ use super::watched::{Watched, boxed, boxed_map, controller_of, is_ours, resource
 use crate::api::names;
 use crate::control::client::Kind;
 use crate::inplace::env_annotations::is_reference;
+use crate::inplace::resize::amounts;
 use crate::model::pod::{ReadyFacts, Running, parent_and_ordinal};
-use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase};
+use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase, ResizeFacts, Resources};
 
 /// A Pod as it is read off the wire.
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -46,6 +48,7 @@ struct Container {
     image: Option<String>,
     restart_policy: Option<String>,
     env: Option<Vec<Variable>>,
+    resources: Option<Value>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -99,6 +102,7 @@ struct Condition {
     type_: String,
     status: String,
     reason: Option<String>,
+    message: Option<String>,
     last_transition_time: Option<Time>,
 }
 
@@ -115,6 +119,7 @@ struct ContainerStatus {
     ready: bool,
     started: Option<bool>,
     restart_count: i32,
+    resources: Option<Value>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -212,6 +217,7 @@ impl PodObject {
             unschedulable: condition("PodScheduled").is_some_and(|condition| {
                 condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
             }),
+            resize: resize(&conditions),
             gate: if gated { gate(condition(names::READINESS_GATE)) } else { Gate::Absent },
             containers,
             ..identity(self.metadata)
@@ -277,6 +283,21 @@ fn gate(condition: Option<&Condition>) -> Gate {
     }
 }
 
+/// What holds a resize up; while it is in progress, what the kubelet says of it.
+fn resize(conditions: &[Condition]) -> Option<Box<ResizeFacts>> {
+    let is_true = |type_: &str| conditions.iter().find(|one| one.type_ == type_ && one.status == "True");
+    let condition = is_true("PodResizePending").or_else(|| is_true("PodResizeInProgress"))?;
+    let reason = condition.reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("InProgress");
+    let message = condition.message.as_deref().unwrap_or_default();
+    Some(Box::new(ResizeFacts { reason: reason.into(), message: message.into() }))
+}
+
+/// `None`: neither cpu nor memory.
+fn resources(given: Option<Value>) -> Option<Box<Resources>> {
+    let amounts = amounts(&given?);
+    (amounts != Resources::default()).then(|| Box::new(amounts))
+}
+
 fn containers(
     init: Option<Vec<Container>>,
     main: Option<Vec<Container>>,
@@ -310,6 +331,8 @@ fn container(mut spec: Container, kind: ContainerKind, statuses: &mut Vec<Contai
         name: spec.name.into_boxed_str(),
         kind,
         image: boxed(spec.image),
+        resources: resources(spec.resources),
+        status_resources: resources(status.resources),
         container_id: some_text(status.container_id),
         status_image: some_text(status.image),
         image_id: some_text(status.image_id),

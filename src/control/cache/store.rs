@@ -12,7 +12,7 @@ use super::set::{CachedSet, SetView};
 use super::table::{Change, IndexKey, Indexed, Scope, Table};
 use super::{SetKey, Watched};
 use crate::control::client::Kind;
-use crate::model::{Answers, ClaimFacts, PodFacts, RevisionFacts, SetFacts, Snapshot};
+use crate::model::{Abilities, Answers, ClaimFacts, PodFacts, RevisionFacts, SetFacts, Snapshot};
 
 /// The caches of all kinds.
 #[derive(Default)]
@@ -144,6 +144,7 @@ impl Store {
             revisions: self.revisions_of(set),
             set: set.clone(),
             now,
+            abilities: Abilities::default(),
             answers: Answers::default(),
         })))
     }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use crate::model::pod::is_newer;
+
 /// What an object may belong to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IndexKey {
@@ -259,9 +261,4 @@ impl DeadUids {
     fn contains(&self, uid: &str) -> bool {
         self.set.contains(uid)
     }
-}
-
-/// Resource versions are decimal numbers of any length without leading zeros.
-pub fn is_newer(version: &str, than: &str) -> bool {
-    (version.len(), version) > (than.len(), than)
 }

@@ -8,7 +8,7 @@ use super::claim::{ClaimObject, quantity_bytes};
 use super::pod::PodObject;
 use super::revision::RevisionObject;
 use super::set::SetObject;
-use super::table::is_newer;
+use crate::model::pod::is_newer;
 use super::{Scope, SetKey, SetView, Store, Watched};
 use crate::model::{Gate, PodPhase, Snapshot};
 

@@ -1,0 +1,178 @@
+//! The next step of one Pod's update: what its revision and the present template differ in, what
+//! the cluster can do about it, and the patch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::action::{Action, PatchWhy, Question};
+use super::draft::{Context, Draft, target};
+use super::lifecycle;
+use super::view::{Member, On, Slot};
+use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::decide::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
+use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_patch};
+use crate::inplace::state::{InPlaceState, next_state};
+use crate::model::{FieldKind, PodFacts, canonical};
+
+/// How soon a dry run that a policy denied is tried again.
+const DENIED_RECHECK_SECONDS: i64 = 30;
+/// Whole Pods that are read for one plan: the others' turn comes after them.
+const WHOLE_PODS_MAX: usize = 16;
+
+/// What can be done to one outdated Pod.
+pub enum Step {
+    /// Labels, annotations and tolerations: free.
+    Free(InPlacePatch),
+    InPlace(InPlacePatch),
+    Recreate(String),
+    /// Not under this policy, for these reasons.
+    Blocked(String),
+    /// Something has to be known first, or to be allowed: the draft says what.
+    Waiting,
+}
+
+/// The differences from each old revision to the present template, made once each.
+#[derive(Default)]
+pub struct Changes {
+    by_hash: BTreeMap<Box<str>, Arc<Change>>,
+}
+
+impl Changes {
+    fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
+        match &member.on {
+            On::Known(revision) => Arc::clone(
+                self.by_hash.entry(revision.hash.clone()).or_insert_with(|| Arc::new(change(context, member))),
+            ),
+            On::Shown(_) => Arc::new(change(context, member)),
+        }
+    }
+}
+
+fn change(context: Context<'_>, member: &Member) -> Change {
+    let update = &context.revisions.update;
+    let new_claims: Vec<Box<str>> = super::build::claim_names_of(update, context.spec);
+    let old_claims = member.claim_names(&new_claims).to_vec();
+    let names = |claims: &[Box<str>]| claims.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (old_names, new_names) = (names(&old_claims), names(&new_claims));
+    let old: Vec<&str> = old_names.iter().map(String::as_str).collect();
+    let new: Vec<&str> = new_names.iter().map(String::as_str).collect();
+    Change::between(
+        Contents { template: member.template(), claims: &old },
+        Contents { template: &update.template, claims: &new },
+    )
+}
+
+/// What is to be done next to a Pod that is not on the update revision.
+pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, member: &Member) -> Step {
+    let policy = context.spec.rolling.policy;
+    let in_place_only = policy == PodUpdatePolicy::InPlaceOnly;
+    let cluster = Cluster { abilities: &context.snapshot.abilities, in_place_only };
+    let decision = match changes.of(context, member).for_pod(&member.pod, &cluster) {
+        // Another revision that says the same: only the label is wrong.
+        Decision::Patch(patch) if patch.differences.is_empty() => return Step::Free(patch),
+        _ if policy == PodUpdatePolicy::ReCreate => return Step::Recreate("podUpdatePolicy is ReCreate".into()),
+        decision => decision,
+    };
+    let key = (member.pod.uid.clone(), context.revisions.update.hash.clone());
+    if let Some(message) = context.snapshot.answers.refused_patches.get(&key) {
+        let reason = format!("the apiserver refused the update in place: {message}");
+        return if in_place_only { Step::Blocked(reason) } else { Step::Recreate(reason) };
+    }
+    match decision {
+        Decision::Patch(patch) if !patch.added_tolerations.is_empty() && !knows_whole(context, draft, &member.pod) => {
+            Step::Waiting
+        }
+        Decision::Patch(patch) if patch.pace == Pace::Free => Step::Free(patch),
+        Decision::Patch(patch) => Step::InPlace(patch),
+        Decision::Recreate { reasons } => Step::Recreate(reasons.join("; ")),
+        Decision::Blocked { reasons } => Step::Blocked(reasons.join("; ")),
+        Decision::Ask(inquiries) => {
+            for inquiry in inquiries {
+                ask(draft, &member.pod, inquiry);
+            }
+            Step::Waiting
+        }
+        Decision::Denied { reason, message } => {
+            draft.failures.push((known_reason(&reason), format!("Pod {}: {message}", member.pod.name)));
+            draft.wake_in(context.view.now, DENIED_RECHECK_SECONDS);
+            Step::Waiting
+        }
+    }
+}
+
+/// One question a kind, whichever Pod it is asked for.
+fn ask(draft: &mut Draft, pod: &PodFacts, inquiry: Inquiry) {
+    let kinds: Vec<FieldKind> = inquiry.kinds.iter().copied().collect();
+    let is_asked = draft
+        .questions
+        .iter()
+        .any(|question| matches!(question, Question::Ability { kinds: asked, .. } if *asked == kinds));
+    if !is_asked {
+        let patch = canonical::text(&inquiry_patch(pod, &inquiry.spec)).into();
+        draft.questions.insert(Question::Ability { kinds, target: target(pod), patch });
+    }
+}
+
+/// Whether the whole Pod is known; else it is asked for, when its turn has come.
+fn knows_whole(context: Context<'_>, draft: &mut Draft, pod: &PodFacts) -> bool {
+    let known = &context.snapshot.answers.whole_pods;
+    if known.contains_key(&pod.uid) {
+        return true;
+    }
+    let asked = draft.questions.iter().filter(|question| matches!(question, Question::WholePod { .. })).count();
+    if known.len() + asked < WHOLE_PODS_MAX {
+        draft.questions.insert(Question::WholePod { name: pod.name.clone(), uid: pod.uid.clone() });
+    } else {
+        draft.wake_in(context.view.now, 1);
+    }
+    false
+}
+
+fn known_reason(reason: &str) -> &'static str {
+    match reason {
+        "AdmissionDenied" => "AdmissionDenied",
+        "Forbidden" => "Forbidden",
+        "QuotaExceeded" => "QuotaExceeded",
+        _ => "Refused",
+    }
+}
+
+/// The patch of a Pod to the update revision.
+pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: &InPlacePatch) -> Action {
+    let revision = &context.revisions.update;
+    let pod = &member.pod;
+    let why = match update.pace {
+        Pace::Free => PatchWhy::Metadata,
+        Pace::Slot => PatchWhy::Live,
+        Pace::Gate => PatchWhy::InPlace,
+    };
+    let state: Option<InPlaceState> =
+        (update.pace != Pace::Free).then(|| next_state(pod, update, &revision.hash, context.view.now));
+    let whole = context.snapshot.answers.whole_pods.get(&pod.uid);
+    let tolerations = whole.and_then(|whole| whole.pointer("/spec/tolerations")).and_then(Value::as_array);
+    let paths: Vec<&str> = update.differences.iter().map(|difference| difference.path.as_str()).collect();
+    let parts = PatchParts {
+        old_template: member.template(),
+        new_template: &revision.template,
+        update,
+        revision_hash: &revision.hash,
+        state: state.as_ref(),
+        tolerations: tolerations.map_or(&[], Vec::as_slice),
+    };
+    let mut patch = pod_patch(pod, parts);
+    lifecycle::leave_hook_labels(context, member.template(), &revision.template, &mut patch);
+    if update.pace != Pace::Free {
+        lifecycle::begin_update(context, pod, &mut patch);
+    }
+    Action::PatchPod {
+        ordinal: slot.ordinal,
+        target: target(pod),
+        why,
+        revision: revision.hash.clone(),
+        resize: resize_patch(pod, update).map(Box::new),
+        patch: Box::new(patch),
+        reason: format!("revision {} changes {}", revision.name, paths.join(", ")),
+    }
+}

@@ -1,6 +1,7 @@
 //! Tests of the contract on a real apiserver, with fake nodes (`ASTS_PROVIDER=local`) or any
 //! other provider of `e2e/cluster`.
 
+mod abilities;
 mod adoption;
 mod chaos;
 mod claim_growth;
@@ -19,6 +20,7 @@ mod paused;
 mod priorities;
 mod rbac;
 mod refusals;
+mod resize;
 mod revisions;
 mod rollout;
 mod scale;
@@ -36,6 +38,7 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        abilities::tests(),
         adoption::tests(),
         chaos::tests(),
         claim_growth::tests(),
@@ -51,6 +54,7 @@ fn tests() -> Vec<Test> {
         paused::tests(),
         priorities::tests(),
         refusals::tests(),
+        resize::tests(),
         revisions::tests(),
         rollout::tests(),
         scale::tests(),

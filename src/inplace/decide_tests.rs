@@ -323,7 +323,7 @@ fn tolerations_are_added_and_never_lost() {
     };
     let added = patch(decide(&with(json!([one])), &with(json!([one, two])), &pod()));
     assert_eq!((added.class, added.pace), (Class::Dynamic, Pace::Free));
-    assert_eq!(added.added_tolerations, [two.clone()]);
+    assert_eq!(added.added_tolerations, std::slice::from_ref(&two));
     assert!(reasons(decide(&with(json!([one, two])), &with(json!([one])), &pod())).contains("loses none"));
     assert!(reasons(decide(&with(json!([one])), &template(), &pod())).contains("spec.tolerations"));
 }

@@ -253,6 +253,7 @@ impl Move {
             target: target(pod),
             why: PatchWhy::HookState,
             revision: pod.revision_label().into(),
+            resize: None,
             patch: Box::new(patch),
             reason,
         }

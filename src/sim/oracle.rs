@@ -13,6 +13,7 @@ use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
 use crate::api::{Disruption, names};
 use crate::inplace::differences;
+use crate::model::pod::is_newer;
 use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
 
@@ -364,7 +365,13 @@ impl Oracle {
             if pod.is_some_and(|pod| *pod.uid == *entry.uid && *pod.resource_version == *entry.resource_version) {
                 return Err(format!("ledger: the entry of {} leaves, and could still be carried out", entry.ordinal));
             }
-            if !replaced && self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
+            // Another step of the same Pod's disruption keeps the slot.
+            let goes_on = status.disrupted.iter().any(|new| {
+                new.ordinal == entry.ordinal
+                    && new.uid == entry.uid
+                    && is_newer(&new.resource_version, &entry.resource_version)
+            });
+            if !goes_on && !replaced && self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
                 return Err(format!("ledger: the entry of {} leaves before it is over", entry.ordinal));
             }
         }

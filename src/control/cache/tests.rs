@@ -8,8 +8,8 @@ use super::claim::{ClaimObject, quantity_bytes};
 use super::pod::PodObject;
 use super::revision::RevisionObject;
 use super::set::SetObject;
-use crate::model::pod::is_newer;
 use super::{Scope, SetKey, SetView, Store, Watched};
+use crate::model::pod::is_newer;
 use crate::model::{Gate, PodPhase, Snapshot};
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {

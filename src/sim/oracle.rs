@@ -371,7 +371,8 @@ impl Oracle {
                     && new.uid == entry.uid
                     && is_newer(&new.resource_version, &entry.resource_version)
             });
-            if !goes_on && !replaced && self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid) {
+            if !goes_on && !replaced && self.outstanding.get(&entry.ordinal).is_some_and(|open| *open.uid == *entry.uid)
+            {
                 return Err(format!("ledger: the entry of {} leaves before it is over", entry.ordinal));
             }
         }

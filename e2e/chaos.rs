@@ -11,10 +11,13 @@ use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::space::{container_id, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, Suite, eventually, image, report, set};
+use crate::lifecycle::{self, HOLD, hooked};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
     a_manager_killed_again_and_again_keeps_the_budget,
+    a_manager_killed_at_each_step_of_a_hook_goes_on_where_it_was,
+    a_manager_killed_again_and_again_keeps_the_budget_with_hooks,
     two_managers_at_once_keep_the_budget,
     an_apiserver_that_goes_and_comes_back_loses_nothing,
     a_manager_told_to_end_hands_over_at_once,
@@ -69,6 +72,82 @@ async fn a_manager_killed_again_and_again_keeps_the_budget(here: Space) -> Resul
             ensure!(container_id(&new) != container_id(old), "a container was not updated");
         }
         recorder.keeps_identity()
+    })
+    .await
+}
+
+fn kill_and_start_again(suite: &Suite) -> Result {
+    with_manager(suite, Manager::kill)?;
+    another_manager(suite, &["--leader-elect=false"])
+}
+
+async fn a_manager_killed_at_each_step_of_a_hook_goes_on_where_it_was(here: Space) -> Result {
+    apart(&here, "hook-steps", async |suite, space| {
+        let hook = json!({"labelsHandler": {HOLD: "true"}, "markPodNotReady": true});
+        let hooks = json!({"preDelete": hook, "inPlaceUpdate": hook, "preNormal": hook});
+        let one = hooked(hooks, json!({"replicas": 1}));
+        space.create_settled(one).await?;
+        let before = space.pod("web-0").await?;
+        let recorder = space.record().await?;
+        space.set_image("web", "v2").await?;
+        for (state, answer) in [("PreparingUpdate", Some(None)), ("Updated", Some(Some("true"))), ("Normal", None)] {
+            space.pod_is("web-0", state, |pod| lifecycle::state(pod) == state).await?;
+            kill_and_start_again(suite)?;
+            if let Some(value) = answer {
+                space.label("web-0", HOLD, value).await?;
+                kill_and_start_again(suite)?;
+            }
+        }
+        space.settled("web").await?;
+        let after = space.pod("web-0").await?;
+        ensure_eq!(uid(&after), uid(&before), "UID");
+        ensure!(container_id(&after) != container_id(&before), "it was not updated");
+        let ids: std::collections::BTreeSet<_> =
+            recorder.pods().iter().filter_map(|seen| container_id(seen.object()).map(str::to_owned)).collect();
+        ensure_eq!(ids.len(), 2, "containers that ran");
+        let ports =
+            json!([{"op": "add", "path": "/spec/template/spec/containers/0/ports", "value": [{"containerPort": 80}]}]);
+        space.json_patch("web", ports).await?;
+        space.pod_is("web-0", "PreparingDelete", |pod| lifecycle::state(pod) == "PreparingDelete").await?;
+        kill_and_start_again(suite)?;
+        space.label("web-0", HOLD, None).await?;
+        kill_and_start_again(suite)?;
+        space.replaced("web-0", &uid(&before)).await?;
+        space.settled("web").await?;
+        recorder.keeps_identity()
+    })
+    .await
+}
+
+async fn a_manager_killed_again_and_again_keeps_the_budget_with_hooks(here: Space) -> Result {
+    apart(&here, "hooks", async |suite, space| {
+        let hook = json!({"labelsHandler": {HOLD: "true"}, "markPodNotReady": true});
+        let hooks = json!({"preDelete": hook, "inPlaceUpdate": hook, "preNormal": hook});
+        let spec = with(
+            json!({"replicas": REPLICAS, "podManagementPolicy": "Parallel"}),
+            rolling_update(json!({"maxUnavailable": BUDGET})),
+        );
+        lifecycle::answered(space, async {
+            space.create_settled(hooked(hooks, spec)).await?;
+            let recorder = space.record().await?;
+            let ports = |port: u16| json!([{"op": "add", "path": "/spec/template/spec/containers/0/ports", "value": [{"containerPort": port}]}]);
+            space.set_image("web", "v2").await?;
+            for (pause_milliseconds, port) in [(80, None), (150, None), (300, Some(80)), (450, None), (120, Some(81)), (700, None)] {
+                tokio::time::sleep(Duration::from_millis(pause_milliseconds)).await;
+                kill_and_start_again(suite)?;
+                if let Some(port) = port {
+                    space.json_patch("web", ports(port)).await?;
+                }
+            }
+            space.settled("web").await?;
+            let worst = recorder.worst_unready("web", 0..REPLICAS);
+            ensure!(worst <= BUDGET, "{worst} Pods were down at once");
+            for pod in space.pods_of("web").await? {
+                ensure_eq!(lifecycle::state(&pod), "Normal", "state");
+            }
+            recorder.keeps_identity()
+        })
+        .await
     })
     .await
 }

@@ -44,7 +44,7 @@ test_list![
 
 const STATE: &str = "lifecycle.apps.asts.dev/state";
 const SINCE: &str = "lifecycle.apps.asts.dev/timestamp";
-const HOLD: &str = "example.com/hold";
+pub const HOLD: &str = "example.com/hold";
 const FINALIZER: &str = "example.com/drain";
 
 pub fn state(pod: &Pod) -> &str {
@@ -108,7 +108,7 @@ pub async fn answer(pods: Api<Pod>) {
     }
 }
 
-async fn answered<T>(space: &Space, body: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn answered<T>(space: &Space, body: impl Future<Output = Result<T>>) -> Result<T> {
     let pods = space.pods();
     tokio::select! {
         () = answer(pods) => Err(Failure("the hooks are not answered any more".to_owned())),

@@ -33,7 +33,7 @@ fn six(strategy: Value) -> Value {
 }
 
 /// Runs a test on its own cluster and tells that cluster's state when it fails.
-async fn apart(here: &Space, name: &str, body: impl AsyncFnOnce(&Arc<Suite>, &Space) -> Result) -> Result {
+pub async fn apart(here: &Space, name: &str, body: impl AsyncFnOnce(&Arc<Suite>, &Space) -> Result) -> Result {
     let suite = Suite::start_apart().await?;
     let space = suite.space(name).await?;
     let outcome = body(&suite, &space).await;
@@ -42,14 +42,14 @@ async fn apart(here: &Space, name: &str, body: impl AsyncFnOnce(&Arc<Suite>, &Sp
 }
 
 /// Puts another manager in the place of the one that ended.
-fn another_manager(suite: &Suite, arguments: &[&str]) -> Result {
+pub fn another_manager(suite: &Suite, arguments: &[&str]) -> Result {
     let manager = suite.start_manager(arguments)?;
     let mut place = suite.manager.lock().map_err(|_| Failure("the manager's lock".to_owned()))?;
     *place = manager;
     Ok(())
 }
 
-fn with_manager<T>(suite: &Suite, act: impl FnOnce(&mut Manager) -> Result<T>) -> Result<T> {
+pub fn with_manager<T>(suite: &Suite, act: impl FnOnce(&mut Manager) -> Result<T>) -> Result<T> {
     act(&mut *suite.manager.lock().map_err(|_| Failure("the manager's lock".to_owned()))?)
 }
 

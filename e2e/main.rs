@@ -18,6 +18,7 @@ mod ordinals;
 mod partition;
 mod paused;
 mod priorities;
+mod random_changes;
 mod rbac;
 mod refusals;
 mod resize;
@@ -53,6 +54,7 @@ fn tests() -> Vec<Test> {
         partition::tests(),
         paused::tests(),
         priorities::tests(),
+        random_changes::tests(),
         refusals::tests(),
         resize::tests(),
         revisions::tests(),

@@ -5,13 +5,14 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use asts::api::names::READINESS_GATE;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::space::{is_ready, ordinal, pod_name, uid};
+use super::space::{is_ready, ordinal, pod_condition, pod_name, uid};
 use super::{Context, Result, Space};
 use crate::ensure;
 
@@ -165,6 +166,35 @@ impl Recorder {
         counts.into_iter().skip_while(|count| *count > 0).max().unwrap_or(usize::MAX)
     }
 
+    /// The most Pods of these ordinals that the controller had taken down at the same time and that were not
+    /// Ready again: deleted (but for those that were deleted by hand, given by UID) or closed while Ready.
+    pub fn worst_taken_down(&self, set: &str, ordinals: std::ops::Range<i64>, by_hand: &BTreeSet<String>) -> usize {
+        let (mut now, mut down): (BTreeMap<i64, Pod>, BTreeSet<i64>) = Default::default();
+        let mut worst = 0;
+        for seen in self.pods() {
+            let pod = seen.object();
+            let name = pod_name(pod);
+            let number = ordinal(name);
+            if name.rsplit_once('-').is_none_or(|(prefix, _)| prefix != set) || !ordinals.contains(&number) {
+                continue;
+            }
+            let leaves = pod.metadata.deletion_timestamp.is_some() || matches!(seen, Seen::Gone(_));
+            let serves = |pod: &Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none() && !is_closed(pod);
+            let served = now.get(&number).is_some_and(|before| uid(before) == uid(pod) && serves(before));
+            if served && ((leaves && !by_hand.contains(&uid(pod))) || is_closed(pod)) {
+                down.insert(number);
+            } else if !leaves && serves(pod) {
+                down.remove(&number);
+            }
+            match &seen {
+                Seen::Gone(_) => now.remove(&number),
+                _ => now.insert(number, pod.clone()),
+            };
+            worst = worst.max(down.len());
+        }
+        worst
+    }
+
     /// Never two Pods under one name, and no claim deleted.
     pub fn keeps_identity(&self) -> Result {
         let mut living: BTreeMap<String, String> = BTreeMap::new();
@@ -190,6 +220,11 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// Taken out of service for an update.
+fn is_closed(pod: &Pod) -> bool {
+    pod_condition(pod, READINESS_GATE).is_some_and(|(status, _)| status == "False")
 }
 
 impl Drop for Recorder {

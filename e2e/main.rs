@@ -14,6 +14,7 @@ mod identity;
 mod inplace;
 mod lifecycle;
 mod names;
+mod one_namespace;
 mod ordinals;
 mod partition;
 mod paused;
@@ -50,6 +51,7 @@ fn tests() -> Vec<Test> {
         inplace::tests(),
         lifecycle::tests(),
         names::tests(),
+        one_namespace::tests(),
         ordinals::tests(),
         partition::tests(),
         paused::tests(),

@@ -99,6 +99,8 @@ func parse(command string, args []string) (cluster.Options, string, error) {
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.StringVar(&options.Provider, "provider", cluster.Local, "local, node or kind")
 	flags.IntVar(&options.KwokNodes, "kwok-nodes", defaultKwokNodes, "fake `nodes` of the provider local")
+	flags.BoolVar(&options.Customised, "customised", false, "run the customised apiserver and, with the provider node, kubelet")
+	flags.BoolVar(&options.StockNode, "stock-node", false, "add a second node with a stock kubelet to a customised cluster of the provider node")
 	flags.Func("set-flag", "add a flag to a role's, as `ROLE:FLAG=VALUE`; may be repeated", options.AddFlag)
 	flags.Func("admission-disable", "switch off admission `plugins`, separated by commas", func(list string) error {
 		options.WithoutAdmission = append(options.WithoutAdmission, strings.Split(list, ",")...)
@@ -123,6 +125,7 @@ func parse(command string, args []string) (cluster.Options, string, error) {
 func runBuild(builder *build.Builder, args []string) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	provider := flags.String("provider", "", "local, node or kind (all)")
+	customised := flags.Bool("customised", false, "also the customised apiserver and kubelet")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -131,7 +134,7 @@ func runBuild(builder *build.Builder, args []string) error {
 		providers = []string{*provider}
 	}
 	for _, name := range providers {
-		if _, err := cluster.Build(builder, name); err != nil {
+		if _, err := cluster.Build(builder, name, *customised); err != nil {
 			return err
 		}
 	}

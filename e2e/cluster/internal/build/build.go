@@ -24,10 +24,10 @@ import (
 const KubernetesVersion = "v1.37.2"
 
 // stampVersion sets what the programs say of themselves, also as user agents.
-func stampVersion() string {
+func stampVersion(version string) string {
 	var flags strings.Builder
 	for _, stamped := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		fmt.Fprintf(&flags, " -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=37", stamped, KubernetesVersion)
+		fmt.Fprintf(&flags, " -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=37", stamped, version)
 	}
 	return flags.String()
 }
@@ -40,13 +40,15 @@ type Component struct {
 	LDFlags  string
 	// Patterns chooses the module's files that the programs depend on.
 	Patterns []string
+	// dir is a copy of the module with a vendor folder, to be built instead.
+	dir string
 }
 
 // The components by use.
 var (
 	Kubernetes = Component{
 		Name: "kubernetes", Module: "kubernetes", Packages: []string{"."},
-		LDFlags:  "-s -w" + stampVersion(),
+		LDFlags:  "-s -w" + stampVersion(KubernetesVersion),
 		Patterns: []string{"*.go", "go.mod", "go.sum"},
 	}
 	Kwok = Component{
@@ -109,6 +111,14 @@ func (b *Builder) logf(format string, args ...any) {
 }
 
 var goFlags = []string{"-mod=readonly", "-trimpath", "-buildvcs=false"}
+
+// flags are the go command's for this component.
+func (c Component) flags() []string {
+	if c.dir == "" {
+		return goFlags
+	}
+	return append([]string{"-mod=vendor"}, goFlags[1:]...)
+}
 
 // Ensure returns the folder with the component's programs, which it builds
 // when its inputs changed.
@@ -227,6 +237,9 @@ func (b *Builder) key(c Component) (string, error) {
 func (b *Builder) goCommand(c Component, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = filepath.Join(b.Source, c.Module)
+	if c.dir != "" {
+		cmd.Dir = c.dir
+	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	return cmd
 }
@@ -234,7 +247,7 @@ func (b *Builder) goCommand(c Component, args ...string) *exec.Cmd {
 func (b *Builder) compile(c Component, staging string) error {
 	b.logf("%s: building (minutes, when it is the first time)", c.Name)
 	started := time.Now()
-	listed, err := b.goCommand(c, append([]string{"list", "-mod=readonly", "-deps"}, c.Packages...)...).Output()
+	listed, err := b.goCommand(c, append([]string{"list", c.flags()[0], "-deps"}, c.Packages...)...).Output()
 	if err != nil {
 		var failed *exec.ExitError
 		if errors.As(err, &failed) {
@@ -244,7 +257,7 @@ func (b *Builder) compile(c Component, staging string) error {
 	}
 	progress := &progress{total: bytes.Count(listed, []byte("\n")), started: started}
 
-	args := append([]string{"build", "-v"}, goFlags...)
+	args := append([]string{"build", "-v"}, c.flags()...)
 	args = append(args, "-ldflags", c.LDFlags, "-o", staging+string(filepath.Separator))
 	cmd := b.goCommand(c, append(args, c.Packages...)...)
 	output, err := cmd.StderrPipe()

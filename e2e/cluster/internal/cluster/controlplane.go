@@ -14,13 +14,16 @@ import (
 )
 
 const (
-	loopback       = "127.0.0.1"
-	serviceRange   = "10.96.0.0/16"
-	firstService   = "10.96.0.1"
-	realNodeName   = "localhost" // resolves to loopback, for exec and logs
-	requestsAtOnce = 2000
-	writesAtOnce   = 1000
-	auditBuffer    = 100000
+	loopback      = "127.0.0.1"
+	serviceRange  = "10.96.0.0/16"
+	firstService  = "10.96.0.1"
+	realNodeName  = "localhost" // resolves to loopback, for exec and logs
+	stockNodeName = "127.0.0.2" // likewise, beside it
+	// customisedLabel tells the controller that a node's kubelet follows changes of running Pods.
+	customisedLabel = "apps.asts.dev/customised-kubelet=true"
+	requestsAtOnce  = 2000
+	writesAtOnce    = 1000
+	auditBuffer     = 100000
 )
 
 // controlPlane has the addresses and credentials of a cluster.
@@ -152,7 +155,11 @@ func (c *controlPlane) roles(api *apiClient) []*role {
 }
 
 func (c *controlPlane) role(name string, stopLimit time.Duration, args []string, ready func() error) *role {
-	program := filepath.Join(c.instance.programs.kubernetes, "kubernetes")
+	folder := c.instance.programs.kubernetes
+	if name == APIServer && c.instance.options.Customised {
+		folder = c.instance.programs.customised
+	}
+	program := filepath.Join(folder, "kubernetes")
 	return &role{
 		name: name, program: program, stopLimit: stopLimit, ready: ready,
 		args: append(args, c.instance.options.Flags[name]...),

@@ -117,19 +117,20 @@ func (i *instance) remember(pid int) error {
 // up starts everything and waits until Pods can run.
 func (i *instance) up(ctx context.Context) error {
 	control := i.control.roles(i.api)
-	var node realNode
+	var nodes []*realNode
 	i.roles = control
 	if i.options.Provider == Node {
-		made, err := newRealNode(i)
-		if err != nil {
+		var err error
+		if nodes, err = newRealNodes(i); err != nil {
 			return err
 		}
-		node = *made
-		if err := node.writeConfig(); err != nil {
-			return err
+		for _, node := range nodes {
+			if err := node.writeConfig(); err != nil {
+				return err
+			}
+			i.nodes = append(i.nodes, node.name)
+			i.roles = append(i.roles, node.containerdRole(), node.kubeletRole())
 		}
-		i.nodes = []string{realNodeName}
-		i.roles = append(i.roles, node.containerdRole(), node.kubeletRole())
 	} else {
 		fake, err := i.kwokRole()
 		if err != nil {
@@ -138,18 +139,21 @@ func (i *instance) up(ctx context.Context) error {
 		i.nodes = kwokNodeNames(i.options.KwokNodes)
 		i.roles = append(i.roles, fake)
 	}
-	return i.startRoles(ctx, &node)
+	return i.startRoles(ctx, nodes)
 }
 
 // startRoles starts the roles, as many at once as do not need each other.
-func (i *instance) startRoles(ctx context.Context, node *realNode) error {
+func (i *instance) startRoles(ctx context.Context, nodes []*realNode) error {
 	const apiServers, others = 2, 4 // of the roles: etcd and the apiserver, then two more of the control plane
 	first := []func() error{func() error { return i.startEach(ctx, i.roles[:apiServers]) }}
-	last := i.roles[apiServers:]
+	last := slices.Clone(i.roles[apiServers:])
 	if i.options.Provider == Node {
-		containerd := i.roles[others]
-		first = append(first, func() error { return node.startRuntime(ctx, containerd) })
-		last = append(slices.Clone(i.roles[apiServers:others]), i.roles[others+1:]...)
+		last = last[:others-apiServers]
+		for number, node := range nodes {
+			containerd, kubelet := i.roles[others+2*number], i.roles[others+2*number+1]
+			first = append(first, func() error { return node.startRuntime(ctx, containerd) })
+			last = append(last, kubelet)
+		}
 	}
 	if err := together(first...); err != nil {
 		return err

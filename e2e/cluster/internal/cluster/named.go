@@ -66,7 +66,7 @@ func Up(builder *build.Builder, options Options, name string, args []string) err
 		return fmt.Errorf("cluster %s runs already: asts-cluster down --name %s", name, name)
 	}
 	// Built here, where its progress is seen.
-	if _, err := Build(builder, options.Provider); err != nil {
+	if _, err := Build(builder, options.Provider, options.Customised); err != nil {
 		return err
 	}
 	if options.Dir == "" {

@@ -22,7 +22,16 @@ import (
 // realNode is this machine as a node: containerd and a kubelet, with folders,
 // cgroups and a bridge of their own, so that there may be several.
 type realNode struct {
-	instance    *instance
+	instance *instance
+	// name is the Node's, and resolves to address, for exec and logs.
+	name, address string
+	// suffix tells the second node's files and roles from the first one's.
+	suffix string
+	// kubernetes is the folder of the kubelet's program.
+	kubernetes  string
+	labels      string
+	bridge      string
+	cgroup      string
 	runc        string
 	snapshotter string
 	subnet      string
@@ -51,42 +60,72 @@ func checkNode(builder *build.Builder) error {
 	return nil
 }
 
-// newRealNode makes the folders, and notes them in the record first.
-func newRealNode(i *instance) (*realNode, error) {
-	runc, err := exec.LookPath("runc")
-	if err != nil {
-		return nil, err
+// newRealNodes makes the nodes that the options ask for: one, or a customised and a stock one.
+func newRealNodes(i *instance) ([]*realNode, error) {
+	first := &realNode{instance: i, name: realNodeName, address: loopback, kubernetes: i.programs.kubernetes}
+	if i.options.Customised {
+		first.kubernetes, first.labels = i.programs.customised, customisedLabel
 	}
-	n := &realNode{instance: i, runc: runc}
+	nodes := []*realNode{first}
+	if i.options.StockNode {
+		nodes = append(nodes, &realNode{
+			instance: i, name: stockNodeName, address: stockNodeName, suffix: "-stock", kubernetes: i.programs.kubernetes})
+	}
+	for _, n := range nodes {
+		if err := n.prepare(); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
+}
+
+// prepare makes the folders, and notes them in the record first.
+func (n *realNode) prepare() error {
+	i := n.instance
+	var err error
+	if n.runc, err = exec.LookPath("runc"); err != nil {
+		return err
+	}
+	n.bridge = fmt.Sprintf("asts-%s%.2s", i.id, n.suffix) // an interface's name has 15 bytes at most
+	n.cgroup = "asts-" + i.id + n.suffix
 	i.record.RunDir = "/run/asts-" + i.id // short: the path of a socket has 108 bytes at most
-	i.record.Bridge = "asts-" + i.id
-	i.record.Cgroup = "asts-" + i.id
+	i.record.Bridges = append(i.record.Bridges, n.bridge)
+	i.record.Cgroups = append(i.record.Cgroups, n.cgroup)
 	if err := i.record.save(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, dir := range []string{n.run("cni"), n.run("kubelet"), n.path("containerd")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := makeCgroup(i.record.Cgroup); err != nil {
-		return nil, err
+	if err := makeCgroup(n.cgroup); err != nil {
+		return err
 	}
 	if n.subnet, err = i.ports.takeSubnet(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, port := range []*int{&n.kubeletPort, &n.healthPort} {
 		if *port, err = i.ports.take(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	n.snapshotter = snapshotterFor(n.path("containerd"))
-	return n, nil
+	return nil
 }
 
-func (n *realNode) run(name string) string  { return filepath.Join(n.instance.record.RunDir, name) }
-func (n *realNode) path(name string) string { return filepath.Join(n.instance.dir, name) }
-func (n *realNode) socket() string          { return n.run("containerd.sock") }
+// folder holds the node's own files below the cluster's folder.
+func (n *realNode) folder() string { return "node" + n.suffix }
+
+func (n *realNode) run(name string) string {
+	return filepath.Join(n.instance.record.RunDir, n.folder(), name)
+}
+
+func (n *realNode) path(name string) string {
+	return filepath.Join(n.instance.dir, n.folder(), name)
+}
+
+func (n *realNode) socket() string { return n.run("containerd.sock") }
 
 func (n *realNode) program(name string) string {
 	return filepath.Join(n.instance.programs.containerd, name)
@@ -200,7 +239,7 @@ func (n *realNode) networkConfig() object {
 		"cniVersion": "1.0.0",
 		"name":       "asts",
 		"plugins": []object{{
-			"type": "bridge", "bridge": n.instance.record.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
+			"type": "bridge", "bridge": n.bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
 			"ipam": object{
 				"type": "host-local", "dataDir": n.run("cni"),
 				"ranges": [][]object{{{"subnet": n.subnet}}},
@@ -215,18 +254,18 @@ func (n *realNode) kubeletConfig() object {
 	return object{
 		"apiVersion":                  "kubelet.config.k8s.io/v1beta1",
 		"kind":                        "KubeletConfiguration",
-		"address":                     loopback,
+		"address":                     n.address,
 		"port":                        n.kubeletPort,
 		"healthzBindAddress":          loopback,
 		"healthzPort":                 n.healthPort,
 		"containerRuntimeEndpoint":    "unix://" + n.socket(),
 		"tlsCertFile":                 n.path("pki/kubelet.crt"),
 		"tlsPrivateKeyFile":           n.path("pki/kubelet.key"),
-		"authentication":              object{"x509": object{"clientCAFile": n.path("pki/ca.crt")}, "anonymous": object{"enabled": false}},
+		"authentication":              object{"x509": object{"clientCAFile": n.instance.control.path("pki/ca.crt")}, "anonymous": object{"enabled": false}},
 		"authorization":               object{"mode": "Webhook"},
 		"failCgroupV1":                false,
 		"cgroupDriver":                "cgroupfs",
-		"cgroupRoot":                  "/" + n.instance.record.Cgroup,
+		"cgroupRoot":                  "/" + n.cgroup,
 		"cgroupsPerQOS":               true, // a resize of a container needs it
 		"failSwapOn":                  false,
 		"resolvConf":                  "",
@@ -248,7 +287,7 @@ func (n *realNode) kubeletConfig() object {
 }
 
 func (n *realNode) writeConfig() error {
-	serving, err := n.instance.control.authority.Issue(pki.Request{CommonName: realNodeName, Hosts: []string{realNodeName, loopback}})
+	serving, err := n.instance.control.authority.Issue(pki.Request{CommonName: n.name, Hosts: []string{n.name, n.address}})
 	if err != nil {
 		return err
 	}
@@ -268,18 +307,18 @@ func (n *realNode) writeConfig() error {
 		"pki/kubelet.key":   serving.Key,
 	}
 	for name, content := range files {
-		if err := n.instance.write(name, content); err != nil {
+		if err := n.instance.write(filepath.Join(n.folder(), name), content); err != nil {
 			return err
 		}
 	}
-	_, err = n.instance.control.writeKubeconfig("kubelet.kubeconfig", pki.Request{
-		CommonName: "system:node:" + realNodeName, Organization: []string{"system:nodes"}})
+	_, err = n.instance.control.writeKubeconfig(filepath.Join(n.folder(), "kubelet.kubeconfig"), pki.Request{
+		CommonName: "system:node:" + n.name, Organization: []string{"system:nodes"}})
 	return err
 }
 
 func (n *realNode) containerdRole() *role {
 	return &role{
-		name: Containerd, program: n.program("containerd"), stopLimit: 5 * time.Second,
+		name: Containerd + n.suffix, program: n.program("containerd"), stopLimit: 5 * time.Second,
 		args:  append([]string{"--config=" + n.path("containerd.toml")}, n.instance.options.Flags[Containerd]...),
 		ready: func() error { return accepts(n.socket()) },
 	}
@@ -289,12 +328,15 @@ func (n *realNode) kubeletRole() *role {
 	args := []string{
 		"--config=" + n.path("kubelet.json"),
 		"--kubeconfig=" + n.path("kubelet.kubeconfig"),
-		"--hostname-override=" + realNodeName,
+		"--hostname-override=" + n.name,
 		"--root-dir=" + n.run("kubelet"),
 		"--cert-dir=" + n.path("pki"),
 	}
+	if n.labels != "" {
+		args = append(args, "--node-labels="+n.labels)
+	}
 	return &role{
-		name: Kubelet, program: filepath.Join(n.instance.programs.kubernetes, "kubernetes"), stopLimit: 5 * time.Second,
+		name: Kubelet + n.suffix, calledAs: Kubelet, program: filepath.Join(n.kubernetes, "kubernetes"), stopLimit: 5 * time.Second,
 		args:  append(args, n.instance.options.Flags[Kubelet]...),
 		ready: func() error { return healthy(fmt.Sprintf("http://%s:%d/healthz", loopback, n.healthPort)) },
 	}

@@ -104,12 +104,12 @@ func emptyCgroup(dir string) {
 func (r *Record) cleanNode() error {
 	sockets := r.shimSockets()
 	var failed error
-	if r.Cgroup != "" {
-		failed = removeCgroup(r.Cgroup)
+	for _, cgroup := range r.Cgroups {
+		failed = errors.Join(failed, removeCgroup(cgroup))
 	}
 	failed = errors.Join(failed, unmountBelow(r.RunDir, r.Dir))
-	if r.Bridge != "" {
-		failed = errors.Join(failed, removeBridge(r.Bridge))
+	for _, bridge := range r.Bridges {
+		failed = errors.Join(failed, removeBridge(bridge))
 	}
 	for _, socket := range sockets {
 		os.Remove(socket)
@@ -121,7 +121,7 @@ func (r *Record) cleanNode() error {
 // shimSockets are in a folder that all containerds of the machine share.
 func (r *Record) shimSockets() []string {
 	var sockets []string
-	files, _ := filepath.Glob(filepath.Join(r.RunDir, "containerd/io.containerd.runtime.v2.task/*/*/bootstrap.json"))
+	files, _ := filepath.Glob(filepath.Join(r.RunDir, "*/containerd/io.containerd.runtime.v2.task/*/*/bootstrap.json"))
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {

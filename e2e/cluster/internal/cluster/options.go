@@ -2,6 +2,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -25,6 +26,11 @@ type Options struct {
 	// Keep leaves a temporary folder at the end.
 	Keep      bool
 	KwokNodes int
+	// Customised runs the customised apiserver, and on a real node the
+	// customised kubelet.
+	Customised bool
+	// StockNode adds a second real node with a stock kubelet.
+	StockNode bool
 	// Flags are added to those of a role.
 	Flags map[string][]string
 	// WithoutAdmission are admission plugins to switch off.
@@ -40,9 +46,11 @@ const (
 	Kwok              = "kwok"
 	Kubelet           = "kubelet"
 	Containerd        = "containerd"
+	StockKubelet      = "kubelet-stock" // of a second node in a customised cluster
+	StockContainerd   = "containerd-stock"
 )
 
-var allRoles = []string{Etcd, APIServer, ControllerManager, Scheduler, Kwok, Kubelet, Containerd}
+var allRoles = []string{Etcd, APIServer, ControllerManager, Scheduler, Kwok, Kubelet, Containerd, StockKubelet, StockContainerd}
 
 // AddFlag takes ROLE:FLAG=VALUE.
 func (o *Options) AddFlag(setting string) error {
@@ -64,6 +72,12 @@ func (o *Options) Check() error {
 	}
 	if o.KwokNodes < 1 || o.KwokNodes > maxKwokNodes {
 		return fmt.Errorf("%d kwok nodes: must be from 1 to %d", o.KwokNodes, maxKwokNodes)
+	}
+	if o.Provider == Kind && o.Customised {
+		return fmt.Errorf("the provider %s has no customised form", Kind)
+	}
+	if o.StockNode && (o.Provider != Node || !o.Customised) {
+		return errors.New("a stock node is added to a customised cluster of the provider node alone")
 	}
 	if o.Provider == Kind && (len(o.Flags) > 0 || len(o.WithoutAdmission) > 0) {
 		return fmt.Errorf("the provider %s takes no flags for roles and no admission plugins", Kind)
@@ -89,10 +103,12 @@ type Info struct {
 // programs are the folders of what a cluster runs.
 type programs struct {
 	kubernetes, kwok, containerd, images string
+	// customised is empty where a cluster is all stock.
+	customised string
 }
 
 // Build makes what a provider needs.
-func Build(builder *build.Builder, provider string) (programs, error) {
+func Build(builder *build.Builder, provider string, customised bool) (programs, error) {
 	var made programs
 	if provider == Node {
 		if err := checkNode(builder); err != nil {
@@ -102,6 +118,9 @@ func Build(builder *build.Builder, provider string) (programs, error) {
 	components := map[*string]func() (string, error){&made.images: func() (string, error) { return buildImages(builder) }}
 	if provider != Kind {
 		components[&made.kubernetes] = func() (string, error) { return builder.Ensure(build.Kubernetes) }
+	}
+	if customised {
+		components[&made.customised] = builder.EnsureCustomised
 	}
 	switch provider {
 	case Local:

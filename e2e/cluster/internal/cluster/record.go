@@ -25,10 +25,10 @@ type Record struct {
 	Dir      string `json:"dir,omitempty"`
 	// RemoveDir is true for a temporary folder that is not to be kept.
 	RemoveDir bool `json:"removeDir,omitempty"`
-	// RunDir is the short folder of sockets and mounts of a real node.
+	// RunDir is the short folder of sockets and mounts of real nodes.
 	RunDir      string          `json:"runDir,omitempty"`
-	Bridge      string          `json:"bridge,omitempty"`
-	Cgroup      string          `json:"cgroup,omitempty"`
+	Bridges     []string        `json:"bridges,omitempty"`
+	Cgroups     []string        `json:"cgroups,omitempty"`
 	KindCluster string          `json:"kindCluster,omitempty"`
 	Supervisors []proc.Identity `json:"supervisors"`
 	Processes   []proc.Identity `json:"processes"`

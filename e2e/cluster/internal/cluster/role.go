@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,9 @@ import (
 type role struct {
 	name    string
 	program string
-	args    []string
+	// calledAs is by what name the program is started, where that is not the role's.
+	calledAs string
+	args     []string
 	// stopLimit is how long it may take to end when asked to.
 	stopLimit time.Duration
 	ready     func() error
@@ -54,7 +57,7 @@ func (i *instance) start(ctx context.Context, r *role) error {
 	}
 	defer log.Close()
 	process, err := i.supervisor.Start(proc.Spec{
-		Path: r.program, Name: r.name, Args: r.args, Dir: i.dir,
+		Path: r.program, Name: cmp.Or(r.calledAs, r.name), Args: r.args, Dir: i.dir,
 		Env: i.childEnv(), Output: log, ParentDeath: syscall.SIGKILL,
 	})
 	if err != nil {

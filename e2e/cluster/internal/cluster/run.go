@@ -39,7 +39,7 @@ func Run(builder *build.Builder, options Options) error {
 	if err := CleanAbandoned(builder.Cache, builder.Log); err != nil {
 		fmt.Fprintln(builder.Log, "asts-cluster:", err)
 	}
-	if _, err := Build(builder, options.Provider); err != nil {
+	if _, err := Build(builder, options.Provider, options.Customised); err != nil {
 		return err
 	}
 	return guard(builder)
@@ -102,7 +102,7 @@ func supervise(builder *build.Builder, options Options, id string) error {
 		cancel()
 	}()
 
-	made, err := Build(builder, options.Provider)
+	made, err := Build(builder, options.Provider, options.Customised)
 	if err != nil {
 		return err
 	}

@@ -47,10 +47,10 @@ NAME ?= dev
 .PHONY: cluster-build cluster-up cluster-down cluster-clean cluster-test cluster-check
 
 cluster-build: ## build everything that the test clusters run
-	e2e/cluster/asts-cluster build
+	e2e/cluster/asts-cluster build --customised
 
-cluster-up: ## run a test cluster in the background (PROVIDER=local|node|kind NAME=dev)
-	e2e/cluster/asts-cluster up --provider $(PROVIDER) --name $(NAME)
+cluster-up: ## run a test cluster in the background (PROVIDER=local|node|kind NAME=dev CUSTOMISED=1 STOCK_NODE=1)
+	e2e/cluster/asts-cluster up --provider $(PROVIDER) --name $(NAME) $(if $(CUSTOMISED),--customised) $(if $(STOCK_NODE),--stock-node)
 
 cluster-down: ## end a test cluster (NAME=dev)
 	e2e/cluster/asts-cluster down --name $(NAME)

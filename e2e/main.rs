@@ -71,5 +71,5 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TESTS_AT_ONCE);
     let provider = std::env::var("ASTS_PROVIDER").unwrap_or_else(|_| "local".to_owned());
-    harness::suite::run(&arguments, &provider, &tests(), &rbac::tests())
+    harness::suite::run(&arguments, &provider, &[], &tests(), &rbac::tests())
 }

@@ -1,6 +1,7 @@
 //! One cluster, one manager, many tests at once, and a namespace for each of them.
 
 use std::future::Future;
+use std::os::unix::fs::MetadataExt;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -58,8 +59,8 @@ pub struct Suite {
 
 impl Suite {
     /// Starts a cluster and installs the project in it; the manager runs under its own rights.
-    pub async fn start(provider: &str) -> Result<Arc<Self>> {
-        Self::of(Cluster::start(provider, &[])?).await
+    pub async fn start(provider: &str, arguments: &[&str]) -> Result<Arc<Self>> {
+        Self::of(Cluster::start(provider, arguments)?).await
     }
 
     /// The same on a cluster of a test's own, which may be treated badly.
@@ -165,8 +166,24 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("for no reason told")
 }
 
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Runs tests on kubelets of this machine, as many at once; where there are no rights for that they are skipped.
+pub fn run_as_root(provider: &str, cluster: &[&str], at_once: usize, tests: &[Test]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(at_once);
+    if !is_root() && !arguments.list {
+        println!("skipped: a kubelet needs root");
+        println!("0 passed, 0 failed, {} skipped", tests.len());
+        return ExitCode::SUCCESS;
+    }
+    run(&arguments, provider, cluster, tests, &[])
+}
+
 /// Runs the tests, then those that look back at all of them, and prints one closing line.
-pub fn run(arguments: &Arguments, provider: &str, tests: &[Test], last: &[Test]) -> ExitCode {
+pub fn run(arguments: &Arguments, provider: &str, cluster: &[&str], tests: &[Test], last: &[Test]) -> ExitCode {
     if arguments.list {
         let trials = tests.iter().chain(last).map(|test| Trial::test(test.name(), || Ok(()))).collect();
         libtest_mimic::run(arguments, trials).exit();
@@ -179,7 +196,7 @@ pub fn run(arguments: &Arguments, provider: &str, tests: &[Test], last: &[Test])
             return ExitCode::FAILURE;
         }
     };
-    let suite = match runtime.block_on(Suite::start(provider)) {
+    let suite = match runtime.block_on(Suite::start(provider, cluster)) {
         Ok(suite) => suite,
         Err(failure) => {
             eprintln!("the tests cannot start: {failure}");

@@ -140,6 +140,7 @@ func (m *manager) astsStart(ctx context.Context, pod *v1.Pod, container v1.Conta
 		w.containerID = id
 		m.readinessManager.Set(id, results.Success, pod)
 	}
+	w.astsSkipFirstPause(pod, container)
 	m.workerLock.Lock()
 	_, there := m.workers[key]
 	if !there {
@@ -149,6 +150,18 @@ func (m *manager) astsStart(ctx context.Context, pod *v1.Pod, container v1.Conta
 	if !there {
 		go w.run(context.WithoutCancel(ctx))
 	}
+}
+
+// astsSkipFirstPause has a new worker begin with a short period and take up its own at its first
+// turn. Soon after the kubelet's start a worker sleeps for a part of its period first, and could not
+// be told anything meanwhile.
+func (w *worker) astsSkipFirstPause(pod *v1.Pod, container v1.Container) {
+	astsOrders.Lock()
+	defer astsOrders.Unlock()
+	astsOrders.told[w] = w.spec
+	astsOrders.next[w] = astsOrder{pod: pod, container: container}
+	w.spec = w.spec.DeepCopy()
+	w.spec.PeriodSeconds = 1
 }
 
 // astsState says of a container whether it runs and has started, whether it is ready, and its ID.

@@ -65,12 +65,6 @@ impl Seen {
         }
         Ok(())
     }
-
-    /// Another Pod in its place.
-    pub fn replaced(&self, now: &Pod) -> Result {
-        ensure!(uid(now) != self.uid, "{} was not re-created", pod_name(now));
-        Ok(())
-    }
 }
 
 pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {

@@ -166,15 +166,14 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("for no reason told")
 }
 
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-/// Runs tests on kubelets of this machine, as many at once; where there are no rights for that they are skipped.
+/// Runs tests on kubelets of this machine, so many at once; where there are no rights for that they
+/// are skipped.
+#[allow(dead_code)] // the tests with fake nodes have no use for it
 pub fn run_as_root(provider: &str, cluster: &[&str], at_once: usize, tests: &[Test]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(at_once);
-    if !is_root() && !arguments.list {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !is_root && !arguments.list {
         println!("skipped: a kubelet needs root");
         println!("0 passed, 0 failed, {} skipped", tests.len());
         return ExitCode::SUCCESS;

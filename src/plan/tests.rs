@@ -19,6 +19,7 @@ use crate::model::{
 mod env_annotations;
 mod grow;
 mod lifecycle;
+mod peers;
 
 const NOW: i64 = 1_800_000_000;
 

@@ -437,3 +437,29 @@ fn condemned_pods_that_were_let_go_do_not_wait_for_each_other() {
     }
     assert_eq!(moves(&world.plan()), ["delete web-2"]);
 }
+
+/// openkruise/kruise#1662: a Pod that waits in preDelete for one template, and a third template comes.
+#[test]
+fn a_third_template_while_a_pod_is_held_ends_on_that_template() {
+    for policy in ["ReCreate", "InPlaceIfPossible"] {
+        let hooks = json!({"preDelete": hook(true), "inPlaceUpdate": hook(true)});
+        let mut world = world(3, json!({"podUpdatePolicy": policy}), hooks);
+        in_state(&mut world.pods[2], HookState::PreparingDelete, 60);
+        close(&mut world.pods[2]);
+        world.status.disrupted = vec![entry(2)];
+        world.spec["template"] = template("app:v3");
+        world.add_revision(&template("app:v3"), 3);
+        release(&mut world.pods[2]);
+        let wanted = if policy == "ReCreate" { "delete web-2" } else { "patch web-2 -> Updating" };
+        let plan = world.plan();
+        assert_eq!(moves(&plan), [wanted]);
+        if let Action::PatchPod { revision, .. } = &plan.actions[0][0] {
+            assert_eq!(**revision, hash_of("app:v3"));
+        }
+        // The one in its place is available again: the next one goes.
+        world.pods[2] = pod(2, "app:v3");
+        world.pods[2].uid = "another".into();
+        world.answers.live_pods.insert(2, LivePod::Found(Arc::new(world.pods[2].clone())));
+        assert_eq!(deeds(&world.plan()), ["close web-1"], "{policy}");
+    }
+}

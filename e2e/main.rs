@@ -9,6 +9,7 @@ mod claims;
 mod crd;
 mod crd_cases;
 mod deletion;
+mod environment;
 mod harness;
 mod identity;
 mod inplace;
@@ -23,6 +24,7 @@ mod random_changes;
 mod rbac;
 mod refusals;
 mod resize;
+mod restarts;
 mod revisions;
 mod rollout;
 mod scale;
@@ -47,6 +49,7 @@ fn tests() -> Vec<Test> {
         claims::tests(),
         crd::tests(),
         deletion::tests(),
+        environment::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),
@@ -59,6 +62,7 @@ fn tests() -> Vec<Test> {
         random_changes::tests(),
         refusals::tests(),
         resize::tests(),
+        restarts::tests(),
         revisions::tests(),
         rollout::tests(),
         scale::tests(),

@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)]
 mod harness;
 mod real;
+mod real_restarts;
 
 use std::process::ExitCode;
 
@@ -12,5 +13,5 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    harness::suite::run_as_root("node", &[], TESTS_AT_ONCE, &real::tests())
+    harness::suite::run_as_root("node", &[], TESTS_AT_ONCE, &[real::tests(), real_restarts::tests()].concat())
 }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod containers;
 pub mod failure;
 pub mod install;
 pub mod manager;

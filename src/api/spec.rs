@@ -180,14 +180,15 @@ pub struct InPlaceUpdateStrategy {
     pub timeout_seconds: Option<i32>,
     /// How changed environment variables reach a running Pod. `Patch`: by a change of the Pod where the cluster allows
     /// it, else the Pod is re-created. `Annotations`: literal values are kept in annotations of the Pod, so that they can
-    /// change on any cluster.
+    /// change on any cluster; values with a `$` stay in the spec. Pods that were made before it was set are re-created
+    /// by the first change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<EnvUpdate>,
     /// Pull new images to the nodes of the Pods before any Pod is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_pull: Option<bool>,
-    /// Annotations of the template whose change restarts the containers, as patterns in which `*` stands for any
-    /// characters. Given, the list replaces the default: `kubectl.kubernetes.io/restartedAt`, `checksum/*`, `*/checksum`,
+    /// Annotations of the template whose change (also coming and going) restarts the containers, as patterns in which `*`
+    /// stands for any characters. Given, the list replaces the default: `kubectl.kubernetes.io/restartedAt`, `checksum/*`, `*/checksum`,
     /// `*.reloader.stakater.com/*`, `reloader.stakater.com/*`. At most 100 patterns of 400 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_annotations: Option<Vec<String>>,

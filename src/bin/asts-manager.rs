@@ -44,6 +44,10 @@ struct Arguments {
     /// volumes, volumeSources, probes with commas between
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     in_place: InPlace,
+    /// Annotations that an injector of yours reads only when a Pod is created, as a pattern in which * stands for any
+    /// characters; may be given many times. A change of one re-creates the Pods
+    #[arg(long, value_name = "PATTERN")]
+    injector_annotations: Vec<String>,
     /// Form of the log lines
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -89,6 +93,7 @@ fn options(arguments: Arguments) -> Options {
         metrics_address: arguments.metrics_address,
         health_address: arguments.health_address,
         in_place: arguments.in_place,
+        injector_annotations: arguments.injector_annotations,
     }
 }
 

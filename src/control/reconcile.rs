@@ -27,7 +27,7 @@ use super::metrics::Metrics;
 use super::pace::StatusPace;
 use super::queue::{Queue, Verdict};
 use crate::api::{AdvancedStatefulSetStatus, names};
-use crate::model::{SetFacts, Snapshot};
+use crate::model::{Patterns, SetFacts, Snapshot};
 use crate::plan;
 use crate::plan::action::{Plan, StatusWrite};
 
@@ -45,6 +45,7 @@ pub struct Reconciler {
     pub(super) events: EventSender,
     pub(super) metrics: Arc<Metrics>,
     pub(super) abilities: Arc<AbilityCache>,
+    injectors: Patterns,
     memories: Mutex<HashMap<SetKey, SetMemory>>,
     pace: Mutex<StatusPace>,
 }
@@ -57,6 +58,7 @@ impl Reconciler {
         events: EventSender,
         metrics: Arc<Metrics>,
         abilities: Arc<AbilityCache>,
+        injectors: Patterns,
     ) -> Self {
         Reconciler {
             apiserver,
@@ -66,6 +68,7 @@ impl Reconciler {
             events,
             metrics,
             abilities,
+            injectors,
             memories: Mutex::default(),
             pace: Mutex::default(),
         }
@@ -110,6 +113,7 @@ impl Reconciler {
         let Some(SetView::Sound(mut snapshot)) = view else { return Verdict::AGAIN };
         snapshot.abilities = self.abilities.abilities();
         memory.add_denials(&mut snapshot.abilities);
+        snapshot.injectors = self.injectors.clone();
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
         memory.templates.retain(|hash| match self.templates.get(hash) {

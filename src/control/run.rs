@@ -25,6 +25,7 @@ use super::queue::Queue;
 use super::reconcile::Reconciler;
 use super::server::{self, Answer};
 use super::{backoff, events};
+use crate::model::Patterns;
 
 /// Sets that are looked at at the same time.
 const WORKERS: usize = 16;
@@ -44,6 +45,8 @@ pub struct Options {
     pub metrics_address: SocketAddr,
     pub health_address: SocketAddr,
     pub in_place: InPlace,
+    /// Patterns of annotations that injectors read, beside those that are known.
+    pub injector_annotations: Vec<String>,
 }
 
 /// The parts that all tasks share.
@@ -54,6 +57,7 @@ struct Manager {
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     abilities: Arc<AbilityCache>,
+    injectors: Patterns,
 }
 
 /// Runs until a signal asks for the end, or the lease is lost.
@@ -70,6 +74,7 @@ pub async fn run(options: Options) -> Result<(), ControlError> {
         queue: Arc::new(Queue::new(Arc::clone(&metrics))),
         metrics: Arc::clone(&metrics),
         abilities: Arc::new(AbilityCache::new(options.in_place.clone())),
+        injectors: Patterns::of_injectors(options.injector_annotations.iter().map(String::as_str)),
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -171,6 +176,7 @@ impl Manager {
             sender,
             Arc::clone(&self.metrics),
             Arc::clone(&self.abilities),
+            self.injectors.clone(),
         ));
         for _ in 0..WORKERS {
             let reconciler = Arc::clone(&reconciler);

@@ -26,6 +26,19 @@ pub fn other_reference(
     let present: &str = &container.image;
     // An image that admission changed (a mirror) stays as it is.
     let base = if same_repository(present, wanted) { wanted } else { present };
+    reference_of(container, base, always_pulls, &[avoid, &[present]].concat())
+}
+
+/// A text for the image `base` that is none of `avoid`.
+///
+/// # Errors
+/// Why there is none.
+pub fn reference_of(
+    container: &ContainerFacts,
+    base: &str,
+    always_pulls: bool,
+    avoid: &[&str],
+) -> Result<String, &'static str> {
     let mut texts = vec![base.to_owned()];
     let by_name = names_at_docker_hub(container, base);
     let is_docker_hub = !by_name.is_empty();
@@ -34,7 +47,7 @@ pub fn other_reference(
     if !always_pulls {
         texts.extend(digest.iter().flatten().cloned());
     }
-    let free = texts.into_iter().find(|text| text != present && !avoid.contains(&text.as_str()));
+    let free = texts.into_iter().find(|text| !avoid.contains(&text.as_str()));
     free.ok_or(if always_pulls && digest.is_some() {
         "its image has no other reference than by digest, and with imagePullPolicy Always a restart is to pull the tag"
     } else if is_docker_hub {

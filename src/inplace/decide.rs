@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::circumstance::{RESIZABLE, restarts_on_resize};
@@ -10,9 +11,10 @@ use super::diff::{Difference, Entry, differences_of_defaulted, is_restartable};
 use super::image::same_reference;
 use super::operations::{Operation, assemble, operations};
 use super::resize::amounts;
+use super::restart::{Lasting, PodRestarts, Restarts, Rules, classify_annotations, restart_values};
 use super::table::Class;
 use crate::model::revision::hash;
-use crate::model::{Abilities, Can, ContainerKind, FieldKind, PodFacts, Resources};
+use crate::model::{Abilities, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
 
 /// What a revision holds.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,9 @@ pub struct Cluster<'a> {
     pub abilities: &'a Abilities,
     /// `podUpdatePolicy: InPlaceOnly`: what cannot be made in place is not made.
     pub in_place_only: bool,
+    /// As for [`Change::between`].
+    pub rules: &'a Rules,
+    pub now: Timestamp,
 }
 
 /// What to do with a Pod so that it has the new contents.
@@ -81,6 +86,8 @@ pub struct InPlacePatch {
     pub pace: Pace,
     /// The containers that are re-created.
     pub rebuild: Vec<Rebuild>,
+    /// Annotations of the Pod that hold values of environment variables.
+    pub env_annotations: BTreeMap<String, String>,
     /// What is written into the Pod's spec.
     pub operations: Vec<Operation>,
     /// What is written through `pods/resize`, before the rest; the Pod does not have it yet.
@@ -98,7 +105,7 @@ pub struct InPlacePatch {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rebuild {
     pub container: Box<str>,
-    /// `None`: the image stays.
+    /// `None`: the image stays as it is written.
     pub image: Option<Box<str>>,
     /// [`fields_hash`] of the old contents and of the new.
     pub old_fields: Box<str>,
@@ -112,6 +119,7 @@ impl Default for InPlacePatch {
             class: Class::Dynamic,
             pace: Pace::Free,
             rebuild: Vec::new(),
+            env_annotations: BTreeMap::new(),
             operations: Vec::new(),
             resize: Vec::new(),
             resized: Vec::new(),
@@ -131,6 +139,7 @@ pub struct Change {
     containers: Vec<TemplateContainer>,
     operations: Vec<Operation>,
     added_tolerations: Vec<Value>,
+    restarts: Restarts,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +147,7 @@ struct TemplateContainer {
     entry: Entry,
     kind: ContainerKind,
     image: Box<str>,
+    always_pulls: bool,
     image_changes: bool,
     /// Another field changes that re-creates it.
     fields_change: bool,
@@ -147,9 +157,11 @@ struct TemplateContainer {
 }
 
 impl Change {
-    pub fn between(old: Contents<'_>, new: Contents<'_>) -> Self {
+    /// `rules`: what annotations and variables mean for the set.
+    pub fn between(old: Contents<'_>, new: Contents<'_>, rules: &Rules) -> Self {
         let (old_template, new_template) = (with_defaults(old.template), with_defaults(new.template));
-        let differences = differences_of_defaulted(&old_template, &new_template);
+        let mut differences = differences_of_defaulted(&old_template, &new_template);
+        classify_annotations(&mut differences, &rules.annotations);
         let mut static_reasons: Vec<String> = differences
             .iter()
             .filter(|difference| difference.class == Class::Static)
@@ -159,7 +171,8 @@ impl Change {
         static_reasons.extend(claimed_volumes(&differences, &[old.claims, new.claims].concat()));
         Self {
             operations: operations(&differences, &old_template, &new_template),
-            containers: containers_of(&old_template, &new_template, &differences),
+            containers: containers_of(&old_template, &new_template, &differences, &rules.annotations),
+            restarts: Restarts::between(&old_template, &new_template, &differences, rules),
             added_tolerations: added_tolerations(&old_template, &new_template),
             static_reasons,
             differences,
@@ -173,12 +186,17 @@ impl Change {
             reasons.push(format!("Pod {} has ended, its containers will never run again", pod.name));
         }
         reasons.extend(self.containers.iter().filter_map(|wanted| misfit(pod, wanted)));
+        let restarts = self.restarts.of_pod(pod, &self.lasting(pod), cluster.now);
+        reasons.extend(restarts.reasons.iter().cloned());
         let mut unknown = BTreeSet::new();
-        for difference in &self.differences {
+        for difference in self.differences.iter().filter(|difference| !restarts.makes(difference)) {
             let Some(kind) = difference.needs else { continue };
             match cluster.abilities.of(kind, pod.node.as_deref()) {
                 Can::Yes => {}
-                Can::No(why) => reasons.push(format!("{}: {}: {why}", difference.path, difference.cannot)),
+                Can::No(why) => {
+                    let why = self.restarts.why_not_by_annotations(difference, pod).unwrap_or(&why);
+                    reasons.push(format!("{}: {}: {why}", difference.path, difference.cannot));
+                }
                 Can::Denied { reason, message } => return Decision::Denied { reason, message },
                 Can::Unknown => drop(unknown.insert(kind)),
             }
@@ -188,7 +206,7 @@ impl Change {
             // All reasons are to be named.
             (_, _) if !unknown.is_empty() => Decision::Ask(self.inquiries(&unknown)),
             (false, true) => Decision::Blocked { reasons },
-            (true, _) => Decision::Patch(self.patch(pod)),
+            (true, _) => Decision::Patch(self.patch(pod, restarts)),
         }
     }
 
@@ -209,7 +227,29 @@ impl Change {
         inquiries
     }
 
-    fn patch(&self, pod: &PodFacts) -> InPlacePatch {
+    /// The containers of the new template that go on in the Pod.
+    fn lasting<'a>(&'a self, pod: &PodFacts) -> Vec<Lasting<'a>> {
+        let lasting = self.containers.iter().filter(|wanted| wanted.kind != ContainerKind::Init);
+        lasting
+            .map(|wanted| Lasting {
+                entry: &wanted.entry,
+                image: &wanted.image,
+                always_pulls: wanted.always_pulls,
+                gets_image: wanted.image_changes
+                    && pod
+                        .containers
+                        .iter()
+                        .any(|found| found.name == wanted.entry.name && !same_reference(&found.image, &wanted.image)),
+                new_fields: &wanted.new_fields,
+                gets_fields: self.operations.iter().any(|operation| {
+                    operation.entry == wanted.entry
+                        && matches!(operation.needs, Some(FieldKind::Env | FieldKind::VolumeMounts))
+                }),
+            })
+            .collect()
+    }
+
+    fn patch(&self, pod: &PodFacts, restarts: PodRestarts) -> InPlacePatch {
         let mut rebuild = Vec::new();
         let mut settled: BTreeSet<&Entry> = BTreeSet::new();
         let mut at_size: BTreeSet<&Entry> = BTreeSet::new();
@@ -227,6 +267,7 @@ impl Change {
                 at_size.insert(&wanted.entry);
             }
             let image = (wanted.image_changes && !has_image).then(|| wanted.image.clone());
+            let image = restarts.images.get(&wanted.entry).map(|image| image.as_str().into()).or(image);
             if image.is_some() || wanted.fields_change {
                 rebuild.push(Rebuild {
                     container: wanted.entry.name.clone(),
@@ -238,7 +279,8 @@ impl Change {
         }
         let is_resize = |operation: &&Operation| operation.needs == Some(FieldKind::Resize);
         let resizes = self.operations.iter().filter(is_resize);
-        let needs: BTreeSet<FieldKind> = self.differences.iter().filter_map(|difference| difference.needs).collect();
+        let by_patch = self.differences.iter().filter(|difference| !restarts.makes(difference));
+        let needs: BTreeSet<FieldKind> = by_patch.filter_map(|difference| difference.needs).collect();
         let pace = match (rebuild.is_empty(), needs.is_empty()) {
             (false, _) => Pace::Gate,
             (true, false) => Pace::Slot,
@@ -253,8 +295,11 @@ impl Change {
                 .iter()
                 .filter(|operation| !is_resize(operation))
                 .filter(|operation| operation.needs.is_some() || !settled.contains(&operation.entry))
+                .filter(|operation| !restarts.replaces(operation))
                 .cloned()
+                .chain(restarts.operations())
                 .collect(),
+            env_annotations: restarts.annotations,
             resized: resizes
                 .clone()
                 .filter_map(|operation| self.containers.iter().find(|wanted| wanted.entry == operation.entry))
@@ -275,13 +320,17 @@ pub fn should_do_in_place_update(
     pod: &PodFacts,
     cluster: &Cluster<'_>,
 ) -> Decision {
-    Change::between(old, new).for_pod(pod, cluster)
+    Change::between(old, new, cluster.rules).for_pod(pod, cluster)
 }
 
 /// A short name for all fields of a container (JSON, of a defaulted template) that re-create it
-/// when they change, the image apart: that one is compared as the Pod's spec has it.
-pub fn fields_hash(container: &Value) -> Box<str> {
+/// when they change, the image apart: that one is compared as the Pod's spec has it. `restarts`: the
+/// annotations of the template that ask for restarts.
+pub fn fields_hash(container: &Value, restarts: &Map<String, Value>) -> Box<str> {
     let mut fields = Map::new();
+    if !restarts.is_empty() {
+        fields.insert("annotations".to_owned(), restarts.clone().into());
+    }
     for field in ["env", "envFrom", "volumeMounts"] {
         if let Some(value) = container.get(field) {
             fields.insert(field.to_owned(), value.clone());
@@ -339,7 +388,13 @@ fn added_tolerations(old: &Value, new: &Value) -> Vec<Value> {
 }
 
 /// The new template's containers that have a name; one without is refused by every apiserver.
-fn containers_of(old: &Value, new: &Value, differences: &[Difference]) -> Vec<TemplateContainer> {
+fn containers_of(
+    old: &Value,
+    new: &Value,
+    differences: &[Difference],
+    annotations: &AnnotationRules,
+) -> Vec<TemplateContainer> {
+    let (old_restarts, new_restarts) = (restart_values(old, annotations), restart_values(new, annotations));
     let mut rebuilt: BTreeMap<&Entry, (bool, bool)> = BTreeMap::new();
     for difference in differences.iter().filter(|difference| difference.class == Class::Rebuild) {
         let Some(entry) = difference.entry.as_ref().filter(|entry| entry.list != "volumes") else { continue };
@@ -369,8 +424,9 @@ fn containers_of(old: &Value, new: &Value, differences: &[Difference]) -> Vec<Te
                 image: container.get("image").and_then(Value::as_str).unwrap_or_default().into(),
                 image_changes,
                 fields_change,
-                old_fields: fields_hash(old.unwrap_or(&Value::Null)),
-                new_fields: fields_hash(&container),
+                always_pulls: container.get("imagePullPolicy").and_then(Value::as_str) == Some("Always"),
+                old_fields: fields_hash(old.unwrap_or(&Value::Null), &old_restarts),
+                new_fields: fields_hash(&container, &new_restarts),
                 resources: amounts(container.get("resources").unwrap_or(&Value::Null)),
                 entry,
             });

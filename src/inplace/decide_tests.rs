@@ -5,7 +5,12 @@ use crate::inplace::samples;
 use crate::model::{Nodes, PodPhase};
 
 fn on(abilities: &Abilities, old: &Value, new: &Value, pod: &PodFacts) -> Decision {
-    let cluster = Cluster { abilities, in_place_only: false };
+    let cluster = Cluster {
+        abilities,
+        in_place_only: false,
+        rules: &Rules::default(),
+        now: samples::time("2026-01-01T01:00:00Z"),
+    };
     let contents = |template| Contents { template, claims: &[] };
     should_do_in_place_update(contents(old), contents(new), pod, &cluster)
 }
@@ -144,7 +149,12 @@ fn claim_templates() {
     let template = template();
     let with = |claims| Contents { template: &template, claims };
     let abilities = Abilities::stock();
-    let cluster = Cluster { abilities: &abilities, in_place_only: false };
+    let cluster = Cluster {
+        abilities: &abilities,
+        in_place_only: false,
+        rules: &Rules::default(),
+        now: samples::time("2026-01-01T01:00:00Z"),
+    };
     let added = should_do_in_place_update(with(&["data"]), with(&["data", "log"]), &pod(), &cluster);
     assert!(reasons(added).starts_with("volumeClaimTemplates[log]: claim template added"));
     let removed = should_do_in_place_update(with(&["data", "log"]), with(&["data"]), &pod(), &cluster);
@@ -184,7 +194,12 @@ fn a_stock_cluster_names_every_field_that_it_does_not_take() {
         assert!(reasons.contains(path) && reasons.contains("this apiserver"), "{reasons}");
     }
     assert!(!reasons.contains("image"), "{reasons}");
-    let blocked = Cluster { abilities: &stock, in_place_only: true };
+    let blocked = Cluster {
+        abilities: &stock,
+        in_place_only: true,
+        rules: &Rules::default(),
+        now: samples::time("2026-01-01T01:00:00Z"),
+    };
     let contents = |template| Contents { template, claims: &[] };
     let decision = should_do_in_place_update(contents(&old), contents(&new), &scheduled(), &blocked);
     assert!(matches!(decision, Decision::Blocked { reasons } if reasons.len() == 3));
@@ -336,7 +351,12 @@ fn a_volume_that_a_claim_stands_for_is_not_patched() {
     let mut new = old.clone();
     new["spec"]["volumes"][0]["configMap"]["name"] = json!("b");
     let abilities = Abilities::customised();
-    let cluster = Cluster { abilities: &abilities, in_place_only: false };
+    let cluster = Cluster {
+        abilities: &abilities,
+        in_place_only: false,
+        rules: &Rules::default(),
+        now: samples::time("2026-01-01T01:00:00Z"),
+    };
     let contents = |template| Contents { template, claims: &["data"] };
     let decision = should_do_in_place_update(contents(&old), contents(&new), &pod(), &cluster);
     assert!(reasons(decision).contains("claim template"));

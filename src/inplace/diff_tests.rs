@@ -89,7 +89,7 @@ fn metadata_entry_by_entry() {
     assert_eq!(
         paths(&old, &new),
         [
-            ("metadata.annotations[checksum/x]".to_owned(), Class::Static),
+            ("metadata.annotations[checksum/x]".to_owned(), Class::Rebuild),
             ("metadata.annotations[note/x]".to_owned(), Class::Dynamic),
             ("metadata.labels[a]".to_owned(), Class::Dynamic),
         ]

@@ -54,6 +54,14 @@ pub fn same_reference(left: &str, right: &str) -> bool {
     left == right || Reference::parse(left) == Reference::parse(right)
 }
 
+/// Whether two references may stand for one image, as far as a container's status can tell: where a
+/// digest stands without a tag, any tag of the repository may be its.
+pub fn may_be_same_image(left: &str, right: &str) -> bool {
+    let (left, right) = (Reference::parse(left), Reference::parse(right));
+    let same_tag = left.tag == right.tag || left.tag.is_empty() || right.tag.is_empty();
+    left.registry == right.registry && left.path == right.path && same_tag
+}
+
 /// The first part of a reference is a registry only when it cannot be a folder at the default one.
 fn is_registry(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -96,6 +104,15 @@ mod tests {
         ] {
             assert!(!same_reference(left, right), "{left} {right}");
         }
+    }
+
+    #[test]
+    fn a_digest_may_be_of_any_tag() {
+        for right in ["r.io/app:v1", "r.io/app:v1@sha256:aa", "r.io/app@sha256:aa"] {
+            assert!(may_be_same_image("r.io/app:v1", right) && may_be_same_image(right, "r.io/app:v1"), "{right}");
+        }
+        assert!(!may_be_same_image("r.io/app:v1", "r.io/app:v2@sha256:aa"));
+        assert!(!may_be_same_image("r.io/app:v1", "other.io/app:v1"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod project;
 mod qos;
 pub mod quantity;
 pub mod resize;
+pub mod restart;
 #[cfg(test)]
 mod samples;
 pub mod state;
@@ -30,5 +31,6 @@ pub use defaults::with_defaults;
 pub use diff::{Difference, Entry, differences};
 pub use progress::{Progress, Waiting, progress};
 pub use project::template_of_pod;
+pub use restart::Rules;
 pub use state::{InPlaceState, next_state};
 pub use table::Class;

@@ -71,7 +71,8 @@ pub fn assemble<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Valu
     spec
 }
 
-fn find<'a>(template: &'a Value, entry: &Entry) -> Option<&'a Value> {
+/// An entry of a template's spec.
+pub(super) fn find<'a>(template: &'a Value, entry: &Entry) -> Option<&'a Value> {
     let list = template.get("spec")?.get(entry.list)?.as_array()?;
     list.iter().find(|held| held.get("name").and_then(Value::as_str) == Some(&entry.name))
 }

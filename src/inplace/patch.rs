@@ -46,6 +46,9 @@ pub fn pod_patch(pod: &PodFacts, parts: PatchParts<'_>) -> Value {
     labels.insert(names::REVISION_LABEL.to_owned(), revision_hash.into());
     let mut annotations = changed_entries(old_template, new_template, "/metadata/annotations", &[]);
     annotations.retain(|key, _| !names::is_own_pod_annotation(key));
+    for (key, value) in &update.env_annotations {
+        annotations.insert(key.clone(), value.clone().into());
+    }
     if let Some(state) = state {
         let text = state.clone().with_grace_of(new_template).to_json();
         annotations.insert(names::IN_PLACE_STATE_ANNOTATION.to_owned(), text.into());

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::inplace::Rules;
 use crate::inplace::decide::{Cluster, Contents, Decision, Pace, should_do_in_place_update};
 use crate::inplace::{next_state, samples, with_defaults};
 use crate::model::Abilities;
@@ -11,7 +12,12 @@ const NOW: &str = "2026-01-01T00:01:00.25Z";
 fn patch_for(pod: &PodFacts, old: &Value, new: &Value) -> Value {
     let contents = |template| Contents { template, claims: &[] };
     let abilities = Abilities::stock();
-    let cluster = Cluster { abilities: &abilities, in_place_only: false };
+    let cluster = Cluster {
+        abilities: &abilities,
+        in_place_only: false,
+        rules: &Rules::default(),
+        now: samples::time("2026-01-01T01:00:00Z"),
+    };
     let Decision::Patch(update) = should_do_in_place_update(contents(old), contents(new), pod, &cluster) else {
         panic!("the sample is to be patched")
     };

@@ -150,8 +150,9 @@ pub(super) fn of_container(
         return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
     let settled_at = settled_at(container, state);
-    // An image that did not change is no sign.
-    let shows_it = shows_its_image(container) && !same_reference(&record.image, &container.image);
+    // An image that did not change, or that the spec had before with other fields, is no sign.
+    let mut before = std::iter::once(&record.image).chain(&record.texts);
+    let shows_it = shows_its_image(container) && !before.any(|text| record.looks_the_same(text, &container.image));
     if !shows_it && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
         let why = format!("container {name} was started again, and may not be the new one yet");

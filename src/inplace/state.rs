@@ -3,14 +3,14 @@
 //! was started with, and those that are wanted. With it an update is known to be done by another
 //! `containerID`, never by the image: the same image under a new tag is a real update.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decide::InPlacePatch;
-use super::image::same_reference;
+use super::image::{may_be_same_image, same_reference};
 use super::progress::{Evidence, of_container};
 use crate::model::{ContainerFacts, PodFacts, Resources};
 
@@ -53,6 +53,18 @@ pub struct ContainerRecord {
     /// earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Box<str>>,
+    /// Other texts that its image had in the spec since: it may have been started with one of them
+    /// by now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Box<str>>,
+}
+
+impl ContainerRecord {
+    /// Whether a container of one of these images cannot be told from one of the other by its
+    /// status, where that makes a difference.
+    pub(super) fn looks_the_same(&self, left: &str, right: &str) -> bool {
+        if self.started == self.wanted { same_reference(left, right) } else { may_be_same_image(left, right) }
+    }
 }
 
 /// The annotation's form.
@@ -123,13 +135,18 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
         let mut record = match (record, rebuild) {
             (Some((state, record)), _) => {
                 let evidence = of_container(pod, container, record, state, now);
-                carried_on(container, record, evidence.as_ref())
+                let mut next = carried_on(container, record, evidence.as_ref());
+                if evidence.is_some() {
+                    next.texts = texts_since(record, container);
+                }
+                next
             }
             (None, Some(_)) => ContainerRecord {
                 container_id: container.container_id.clone(),
                 image: container.image.clone(),
                 started: None,
                 wanted: None,
+                texts: Vec::new(),
             },
             (None, None) => continue,
         };
@@ -162,6 +179,12 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
     }
 }
 
+/// Every text that the container's image has had since it was known what it was started with.
+fn texts_since(record: &ContainerRecord, container: &ContainerFacts) -> Vec<Box<str>> {
+    let all = [&record.image, &container.image].into_iter().chain(&record.texts);
+    all.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// What a container runs now, from what it ran when it was patched before. `waits_for`: what that
 /// update still waits for, `None` where it is done.
 fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: Option<&Evidence>) -> ContainerRecord {
@@ -170,6 +193,7 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
         image: container.image.clone(),
         started: record.wanted.clone(),
         wanted: record.wanted.clone(),
+        texts: Vec::new(),
     };
     let Some(id) = container.container_id.clone().filter(|id| Some(id) != record.container_id.as_ref()) else {
         return match waits_for {
@@ -182,7 +206,7 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
         return new_fields();
     }
     let shows = |image: &str| container.status_image.as_deref().is_some_and(|shown| same_reference(shown, image));
-    let other_image = !same_reference(&record.image, &container.image);
+    let other_image = !record.looks_the_same(&record.image, &container.image);
     // Half done: the container may have crashed and come back by itself before the kubelet saw
     // the patch. Its image tells, where that changed too; fields alone leave no trace in the status.
     match (other_image, shows(&record.image)) {

@@ -10,8 +10,13 @@ const PATCHED: &str = "2026-01-01T00:01:00Z";
 /// A Pod with one container, which had `record` and now shows the rest.
 fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>, status_image: &str) -> PodFacts {
     let state = record.map(|(id, image)| {
-        let record =
-            ContainerRecord { container_id: id.map(Into::into), image: image.into(), started: None, wanted: None };
+        let record = ContainerRecord {
+            container_id: id.map(Into::into),
+            image: image.into(),
+            started: None,
+            wanted: None,
+            texts: Vec::new(),
+        };
         InPlaceState {
             revision: "old".into(),
             patched_at: samples::time(PATCHED),

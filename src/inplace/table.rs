@@ -74,7 +74,8 @@ impl When {
     }
 }
 
-const RESTART: &str = "a change of this annotation asks for a restart, which takes a new Pod";
+const RESTART: &str = "a change of this annotation asks for a restart: all containers are re-created";
+const PLAIN: &str = "annotations of a running Pod can be changed";
 const INJECTOR: &str = "this annotation is read by an injector only when a Pod is created";
 const VOLUMES: &str = "a running Pod's volumes cannot be changed";
 const MOUNTS: &str = "a running Pod's mounts cannot be changed";
@@ -89,18 +90,18 @@ const RUNS_ONCE: &str = "an init container that runs once runs again only in a n
 /// The table. Rows are looked at from the top.
 pub const ROWS: &[Row] = &[
     // Annotations that mean more than their text.
-    never("metadata.annotations[kubectl.kubernetes.io/restartedAt]", RESTART),
-    never("metadata.annotations[checksum/*]", RESTART),
-    never("metadata.annotations[*/checksum]", RESTART),
-    never("metadata.annotations[*.reloader.stakater.com/*]", RESTART),
-    never("metadata.annotations[reloader.stakater.com/*]", RESTART),
+    restart("metadata.annotations[kubectl.kubernetes.io/restartedAt]"),
+    restart("metadata.annotations[checksum/*]"),
+    restart("metadata.annotations[*/checksum]"),
+    restart("metadata.annotations[*.reloader.stakater.com/*]"),
+    restart("metadata.annotations[reloader.stakater.com/*]"),
     never("metadata.annotations[sidecar.istio.io/*]", INJECTOR),
     never("metadata.annotations[vault.hashicorp.com/*]", INJECTOR),
     never("metadata.annotations[linkerd.io/*]", INJECTOR),
     never("metadata.annotations[config.linkerd.io/*]", INJECTOR),
     // What a Pod takes while everything in it goes on.
     can("metadata.labels[*]", Class::Dynamic, None, "labels of a running Pod can be changed", ""),
-    can("metadata.annotations[*]", Class::Dynamic, None, "annotations of a running Pod can be changed", ""),
+    can("metadata.annotations[*]", Class::Dynamic, None, PLAIN, ""),
     can("spec.tolerations", Class::Dynamic, None, "a running Pod can be given more tolerations", "")
         .when(When::OnlyAdded),
     never("spec.tolerations", "a running Pod can be given more tolerations, and loses none"),
@@ -190,6 +191,20 @@ pub const ROWS: &[Row] = &[
 /// Everything that no row names.
 const OTHERWISE: Row = never("*", "this field of a running Pod cannot be changed");
 
+const fn restart(path: &'static str) -> Row {
+    can(path, Class::Rebuild, None, RESTART, "")
+}
+
+/// The row of an annotation, where the set and the manager's flags say what it means.
+pub fn annotation_row(is_an_injectors: bool, asks_for_restart: bool) -> Row {
+    const ANY: &str = "metadata.annotations[*]";
+    match (is_an_injectors, asks_for_restart) {
+        (true, _) => never(ANY, INJECTOR),
+        (false, true) => restart(ANY),
+        (false, false) => can(ANY, Class::Dynamic, None, PLAIN, ""),
+    }
+}
+
 const fn can(
     path: &'static str,
     class: Class,
@@ -254,11 +269,11 @@ mod tests {
             ("metadata.labels[app.kubernetes.io/version]", Always, Class::Dynamic, None),
             ("metadata.annotations[note]", Always, Class::Dynamic, None),
             ("metadata.annotations[my.checksum/x]", Always, Class::Dynamic, None),
-            ("metadata.annotations[kubectl.kubernetes.io/restartedAt]", Always, Class::Static, None),
-            ("metadata.annotations[checksum/config]", Always, Class::Static, None),
-            ("metadata.annotations[example.com/checksum]", Always, Class::Static, None),
-            ("metadata.annotations[configmap.reloader.stakater.com/reload]", Always, Class::Static, None),
-            ("metadata.annotations[reloader.stakater.com/auto]", Always, Class::Static, None),
+            ("metadata.annotations[kubectl.kubernetes.io/restartedAt]", Always, Class::Rebuild, None),
+            ("metadata.annotations[checksum/config]", Always, Class::Rebuild, None),
+            ("metadata.annotations[example.com/checksum]", Always, Class::Rebuild, None),
+            ("metadata.annotations[configmap.reloader.stakater.com/reload]", Always, Class::Rebuild, None),
+            ("metadata.annotations[reloader.stakater.com/auto]", Always, Class::Rebuild, None),
             ("metadata.annotations[sidecar.istio.io/inject]", Always, Class::Static, None),
             ("metadata.annotations[vault.hashicorp.com/role]", Always, Class::Static, None),
             ("metadata.annotations[linkerd.io/inject]", Always, Class::Static, None),

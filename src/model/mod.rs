@@ -1,6 +1,7 @@
 //! What a decision may see. Values only: no client, no clock, no async.
 
 pub mod abilities;
+pub mod annotation_rules;
 pub mod canonical;
 pub mod claim;
 pub mod count;
@@ -13,6 +14,7 @@ pub mod snapshot;
 pub mod validate;
 
 pub use abilities::{Abilities, Can, FieldKind, Nodes};
+pub use annotation_rules::{AnnotationRules, Patterns};
 pub use claim::ClaimFacts;
 pub use lifecycle::{Hook, HookState, Hooks};
 pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase, ResizeFacts, Resources};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Abilities, ClaimFacts, Ordinal, PodFacts, RevisionFacts};
+use super::{Abilities, ClaimFacts, Ordinal, Patterns, PodFacts, RevisionFacts};
 use crate::api::{AdvancedStatefulSetSpec, AdvancedStatefulSetStatus};
 
 /// One set and all that belongs to it, or stands in its way.
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub now: Timestamp,
     /// What the cluster's Pods can take in place.
     pub abilities: Abilities,
+    /// Annotations that injectors read only when a Pod is created, by the manager's flags.
+    pub injectors: Patterns,
     pub answers: Answers,
 }
 

@@ -4,6 +4,7 @@
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use super::annotation_rules::{Patterns, RESTART_DEFAULT};
 use super::canonical;
 use super::count::Count;
 use super::lifecycle::Hooks;
@@ -60,6 +61,8 @@ pub struct Rolling {
     pub timeout_seconds: i64,
     /// New Pods hold their literal environment variables in annotations.
     pub env_in_annotations: bool,
+    /// Annotations of the template whose change restarts the containers.
+    pub restart_annotations: Patterns,
     pub priority: Option<Priority>,
 }
 
@@ -223,6 +226,10 @@ fn rolling(given: Option<&RollingUpdate>, replicas: usize, errors: &mut Errors) 
             &format!("{base}.inPlaceUpdateStrategy.timeoutSeconds"),
             errors,
         ),
+        restart_annotations: match &in_place.restart_annotations {
+            Some(patterns) => Patterns::new(patterns.iter().map(String::as_str)),
+            None => Patterns::new(RESTART_DEFAULT),
+        },
         env_in_annotations: in_place.env == Some(EnvUpdate::Annotations),
         priority: priority(given, &format!("{base}.unorderedUpdate.priorityStrategy"), errors),
     }
@@ -280,19 +287,9 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
 fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let in_place = rolling.and_then(|rolling| rolling.in_place_update_strategy.as_ref());
-    let fields = [
-        (
-            in_place.and_then(|strategy| strategy.env) == Some(EnvUpdate::Annotations),
-            "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.env",
-        ),
-        (
-            in_place.and_then(|strategy| strategy.pre_pull) == Some(true),
-            "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.prePull",
-        ),
-        (
-            in_place.is_some_and(|strategy| strategy.restart_annotations.is_some()),
-            "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.restartAnnotations",
-        ),
-    ];
+    let fields = [(
+        in_place.and_then(|strategy| strategy.pre_pull) == Some(true),
+        "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.prePull",
+    )];
     fields.into_iter().filter(|(set, _)| *set).map(|(_, path)| path).collect()
 }

@@ -13,8 +13,9 @@ use super::view::{Member, On, Slot};
 use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::decide::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
 use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_patch};
+use crate::inplace::restart::Rules;
 use crate::inplace::state::{InPlaceState, next_state};
-use crate::model::{FieldKind, PodFacts, canonical};
+use crate::model::{AnnotationRules, FieldKind, PodFacts, canonical};
 
 /// How soon a dry run that a policy denied is tried again.
 const DENIED_RECHECK_SECONDS: i64 = 30;
@@ -61,14 +62,32 @@ fn change(context: Context<'_>, member: &Member) -> Change {
     Change::between(
         Contents { template: member.template(), claims: &old },
         Contents { template: &update.template, claims: &new },
+        &rules(context),
     )
+}
+
+/// What annotations and variables mean for this set.
+fn rules(context: Context<'_>) -> Rules {
+    let rolling = &context.spec.rolling;
+    Rules {
+        annotations: AnnotationRules {
+            restart: rolling.restart_annotations.clone(),
+            injectors: context.snapshot.injectors.clone(),
+        },
+        env_in_annotations: rolling.env_in_annotations,
+    }
 }
 
 /// What is to be done next to a Pod that is not on the update revision.
 pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, member: &Member) -> Step {
     let policy = context.spec.rolling.policy;
     let in_place_only = policy == PodUpdatePolicy::InPlaceOnly;
-    let cluster = Cluster { abilities: &context.snapshot.abilities, in_place_only };
+    let cluster = Cluster {
+        abilities: &context.snapshot.abilities,
+        in_place_only,
+        rules: &rules(context),
+        now: context.view.now,
+    };
     let decision = match changes.of(context, member).for_pod(&member.pod, &cluster) {
         // Another revision that says the same: only the label is wrong.
         Decision::Patch(patch) if patch.differences.is_empty() => return Step::Free(patch),

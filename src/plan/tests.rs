@@ -113,6 +113,7 @@ impl World {
             revisions: self.revisions.iter().cloned().map(Arc::new).collect(),
             now: at(0),
             abilities: self.abilities.clone(),
+            injectors: crate::model::Patterns::of_injectors([]),
             answers: self.answers.clone(),
         }
     }

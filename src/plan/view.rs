@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::action::Question;
 use super::revisions::{Revision, Revisions, claims_of_pod};
 use crate::api::names;
+use crate::inplace::Rules;
 use crate::inplace::decide::{Change, Contents};
 use crate::inplace::defaults::with_defaults;
 use crate::inplace::project::template_of_pod;
@@ -229,7 +230,8 @@ fn resolve(snapshot: &Snapshot, revisions: &Revisions, pod: &PodFacts) -> Result
         let contents = |template| Contents { template, claims: &[] };
         let claims = claims_of_pod(whole, &revision.template);
         let same_claims = revision.claim_names.as_ref().is_none_or(|names| same_names(names, &claims));
-        if same_claims && Change::between(contents(&shown), contents(&wanted)).differences.is_empty() {
+        if same_claims && Change::between(contents(&shown), contents(&wanted), &Rules::default()).differences.is_empty()
+        {
             return Ok(On::Known(Arc::clone(revision)));
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::store::{Guard, KINDS, Kind, Object, timestamp};
 use super::world::{Event, Mutant, SET, World, note};
 use crate::model::snapshot::Refusal;
-use crate::model::{Abilities, Answers, SetFacts, Snapshot, TemplateAnswer};
+use crate::model::{Abilities, Answers, Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
 use crate::plan::action::{Action, Question, RevisionAction};
 
@@ -366,6 +366,7 @@ impl World {
             revisions: view(Kind::Revision).filter_map(|object| object.revision()).cloned().collect(),
             now: timestamp(self.now),
             abilities: Abilities::stock(),
+            injectors: Patterns::of_injectors([]),
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),

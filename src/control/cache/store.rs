@@ -12,7 +12,7 @@ use super::set::{CachedSet, SetView};
 use super::table::{Change, IndexKey, Indexed, Scope, Table};
 use super::{SetKey, Watched};
 use crate::control::client::Kind;
-use crate::model::{Abilities, Answers, ClaimFacts, PodFacts, RevisionFacts, SetFacts, Snapshot};
+use crate::model::{Abilities, Answers, ClaimFacts, Patterns, PodFacts, RevisionFacts, SetFacts, Snapshot};
 
 /// The caches of all kinds.
 #[derive(Default)]
@@ -145,6 +145,7 @@ impl Store {
             set: set.clone(),
             now,
             abilities: Abilities::default(),
+            injectors: Patterns::default(),
             answers: Answers::default(),
         })))
     }

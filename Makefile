@@ -16,6 +16,11 @@ crds: ## write the definition and its reference page again
 	@cargo run --quiet --bin crdgen > crds/advancedstatefulsets.yaml.new && mv crds/advancedstatefulsets.yaml.new crds/advancedstatefulsets.yaml
 	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
 
+.PHONY: trace
+
+trace: ## how many re-creations are avoided over a made-up trace of changes; writes docs/inplace-trace.md
+	@cargo run --quiet --example trace -- --write
+
 # The demo and the benchmark run the manager as it is released.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/asts-manager

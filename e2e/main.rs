@@ -19,6 +19,7 @@ mod one_namespace;
 mod ordinals;
 mod partition;
 mod paused;
+mod pre_pull;
 mod priorities;
 mod random_changes;
 mod rbac;
@@ -58,6 +59,7 @@ fn tests() -> Vec<Test> {
         ordinals::tests(),
         partition::tests(),
         paused::tests(),
+        pre_pull::tests(),
         priorities::tests(),
         random_changes::tests(),
         refusals::tests(),

@@ -17,6 +17,19 @@ pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 /// Pod label set by users: delete this Pod, within the budget and before others.
 pub const SPECIFIED_DELETE_LABEL: &str = "apps.asts.dev/specified-delete";
+/// Pod label of helpers that make a node pull images: the UID of the set that made them. No Pod of a set has it.
+pub const PRE_PULL_LABEL: &str = "apps.asts.dev/pre-pull";
+/// Annotations of helpers: injectors are to leave them alone, and nodes that are emptied need not wait for them.
+pub const HELPER_ANNOTATIONS: [(&str, &str); 8] = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "true"),
+    ("consul.hashicorp.com/connect-inject", "false"),
+    ("dapr.io/enabled", "false"),
+    ("kuma.io/sidecar-injection", "disabled"),
+    ("linkerd.io/inject", "disabled"),
+    ("openservicemesh.io/sidecar-injection", "disabled"),
+    ("sidecar.istio.io/inject", "false"),
+    ("vault.hashicorp.com/agent-inject", "false"),
+];
 /// ControllerRevision label: the hash of its data.
 pub const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 /// Pod annotation: the bookkeeping of in-place updates, see `inplace::state`.
@@ -60,6 +73,8 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 63;
 pub const OBJECT_NAME_BYTES_MAX: usize = 253;
 /// Most that a set's name gives to a ControllerRevision's name, in bytes.
 pub const REVISION_PREFIX_BYTES_MAX: usize = 223;
+/// Most that a set's name gives to a helper Pod's name, in bytes.
+pub const HELPER_PREFIX_BYTES_MAX: usize = 150;
 /// The kubelet names a log folder `<namespace>_<pod name>_<uid>`; a file name has 255 bytes.
 pub const KUBELET_LOG_FOLDER_BYTES_MAX: usize = 255;
 /// Most entries of `status.disrupted`; the budget is bounded by it.
@@ -79,6 +94,4 @@ pub mod conditions {
     pub const CLAIM_RESIZE_BLOCKED: &str = "ClaimResizeBlocked";
     /// Something was refused: quota, admission, forbidden, invalid.
     pub const REPLICA_FAILURE: &str = "ReplicaFailure";
-    /// Fields that are set and that this version does not act on yet.
-    pub const FIELDS_NOT_ACTED_ON: &str = "FieldsNotActedOn";
 }

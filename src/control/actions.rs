@@ -32,7 +32,10 @@ impl Reconciler {
         let result = match action {
             Action::CreatePod { name, claims, pod, .. } => self.create_pod(set, name, claims, pod, &mut shows).await,
             Action::CreateClaim { claim, .. } => self.create_claim(set, claim, &mut shows).await,
-            Action::DeletePod { target, .. } => self.delete(Kind::Pod, set, target, &mut shows).await,
+            Action::CreateHelper { name, pod, .. } => self.create_helper(set, name, pod, &mut shows).await,
+            Action::DeletePod { target, .. } | Action::DeleteHelper { target, .. } => {
+                self.delete(Kind::Pod, set, target, &mut shows).await
+            }
             Action::PatchPod { target, resize: Some(resize), patch, .. } => {
                 self.resize_and_patch(set, target, resize, patch, &mut shows).await
             }
@@ -102,6 +105,15 @@ impl Reconciler {
                 let message = format!("another Pod has the name {name}: {whose}");
                 Err(CallError { failure: Failure::Refused(Refused::NameTaken), message, ..error })
             }
+        }
+    }
+
+    async fn create_helper(&self, set: &SetFacts, name: &str, pod: &Value, shows: &mut Owed) -> Result<(), CallError> {
+        match self.create::<PodObject>(&set.namespace, name, pod, shows).await {
+            Err(error) if error.failure == Failure::AlreadyExists => {
+                self.read_into_cache::<PodObject>(Kind::Pod, &set.namespace, name, &error).await.map(|_| ())
+            }
+            created => created.map(|_| ()),
         }
     }
 

@@ -226,6 +226,9 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
         Ok(()) => {
             tracing::info!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "{}", action.reason());
             memory.refusals.made(&object);
+            if let Action::DeleteHelper { pulled, .. } = action {
+                memory.remember_pulled(pulled);
+            }
             outcome.events.extend(success(action));
         }
         Err(error) => {
@@ -253,6 +256,7 @@ fn verb_of(action: &Action) -> &'static str {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => "Create",
         Action::DeletePod { .. } => "Delete",
         Action::PatchPod { .. } | Action::PatchClaim { .. } | Action::GrowClaim { .. } => "Update",
+        Action::CreateHelper { .. } | Action::DeleteHelper { .. } => "PrePull",
         Action::PatchPodStatus { .. } => "UpdateStatus",
         Action::AdoptPod { .. } => "Adopt",
         Action::ReleasePod { .. } => "Release",
@@ -264,6 +268,9 @@ fn success(action: &Action) -> Option<PlannedEvent> {
     let (reason, done) = match action {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => ("SuccessfulCreate", "created"),
         Action::DeletePod { .. } => ("SuccessfulDelete", "deleted"),
+        Action::CreateHelper { .. } => ("PullingImage", "made"),
+        Action::DeleteHelper { pulled, .. } if !pulled.is_empty() => ("PulledImage", "removed"),
+        Action::DeleteHelper { .. } => return None,
         Action::GrowClaim { .. } => ("GrowingClaim", "asked for more storage for"),
         Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. } => {
             ("SuccessfulUpdateInPlace", "updated in place")
@@ -279,6 +286,7 @@ fn success(action: &Action) -> Option<PlannedEvent> {
 fn failure(action: &Action, error: &CallError) -> PlannedEvent {
     let reason = match action {
         Action::CreatePod { .. } | Action::CreateClaim { .. } => "FailedCreate",
+        Action::CreateHelper { .. } => "FailedPrePull",
         Action::DeletePod { .. } => "FailedDelete",
         Action::AdoptPod { .. } => "FailedAdopt",
         Action::ReleasePod { .. } => "FailedRelease",

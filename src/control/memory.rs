@@ -15,11 +15,17 @@ use crate::model::{Abilities, Can, FieldKind};
 const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
 /// A dry run that a policy denied is made again after this time.
 const DENIAL_KEPT: Duration = Duration::from_secs(25);
+/// A node keeps an image that nothing uses for longer than this, unless its disk is full.
+const PULLED_IMAGE_KEPT: Duration = Duration::from_secs(600);
+const PULLED_IMAGES_MAX: usize = 2000;
 /// Most refusals that are remembered of a set.
 const REFUSALS_MAX: usize = 100;
 
 /// A Pod's UID and a revision's hash.
 type PodAndRevision = (Box<str>, Box<str>);
+
+/// A node's name and an image.
+type NodeAndImage = (Box<str>, Box<str>);
 
 /// What is remembered of one set.
 #[derive(Debug, Default)]
@@ -31,6 +37,7 @@ pub struct SetMemory {
     refused_patches: BTreeMap<PodAndRevision, (Box<str>, Instant)>,
     /// Dry runs that a policy denied: they say nothing about other sets.
     denials: BTreeMap<FieldKind, (Can, Instant)>,
+    pulled_images: BTreeMap<NodeAndImage, Instant>,
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub status_written_at: Option<Instant>,
@@ -66,6 +73,21 @@ impl SetMemory {
     pub fn refused_patches(&mut self) -> BTreeMap<PodAndRevision, Box<str>> {
         self.refused_patches.retain(|_, (_, since)| since.elapsed() < REFUSED_PATCH_KEPT);
         self.refused_patches.iter().map(|(key, (message, _))| (key.clone(), message.clone())).collect()
+    }
+}
+
+impl SetMemory {
+    /// Helpers have made nodes pull these images.
+    pub fn remember_pulled(&mut self, pulled: &[NodeAndImage]) {
+        if self.pulled_images.len() < PULLED_IMAGES_MAX {
+            self.pulled_images.extend(pulled.iter().map(|pair| (pair.clone(), Instant::now())));
+        }
+    }
+
+    /// Those that the nodes still have, as far as can be told.
+    pub fn pulled_images(&mut self) -> BTreeSet<NodeAndImage> {
+        self.pulled_images.retain(|_, since| since.elapsed() < PULLED_IMAGE_KEPT);
+        self.pulled_images.keys().cloned().collect()
     }
 }
 
@@ -196,6 +218,15 @@ mod tests {
         assert!(!refusals.may_create());
         refusals.keep_only(&BTreeSet::new());
         assert!(refusals.list().is_empty() && refusals.may_create());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pulled_image_is_remembered_for_a_while() {
+        let mut memory = SetMemory::of("u");
+        memory.remember_pulled(&[("node".into(), "app:v2".into())]);
+        assert_eq!(memory.pulled_images().len(), 1);
+        tokio::time::advance(PULLED_IMAGE_KEPT).await;
+        assert!(memory.pulled_images().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,6 +116,7 @@ impl Reconciler {
         snapshot.injectors = self.injectors.clone();
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
+        snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {
                 snapshot.answers.templates.insert(hash.clone(), answer);

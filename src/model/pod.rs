@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Ordinal;
+use super::{HelperFacts, Ordinal};
 use crate::api::names;
 
 /// A Pod as a decision sees it.
@@ -43,6 +43,8 @@ pub struct PodFacts {
     pub resize: Option<Box<ResizeFacts>>,
     /// The annotation `apps.asts.dev/inplace-update-state` as it stands.
     pub in_place_state: Option<Box<str>>,
+    /// Set in helper Pods alone, which are none of the set's Pods.
+    pub helper: Option<Box<HelperFacts>>,
     /// The annotation `lifecycle.apps.asts.dev/timestamp`: since when the Pod is in its hook state.
     pub hook_state_since: Option<Timestamp>,
 }

@@ -1,6 +1,6 @@
 //! Everything that a decision may see, at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,6 +20,8 @@ pub struct Snapshot {
     /// Pods named `<set>-<ordinal>` that another object controls (a namesake of this set with
     /// another UID too), by name: what stands in the way.
     pub foreign: BTreeMap<Box<str>, Arc<PodFacts>>,
+    /// Helper Pods that this set made, by name.
+    pub helpers: BTreeMap<Box<str>, Arc<PodFacts>>,
     /// Claims of the namespace whose names end in `-<set>-<ordinal>`, by name.
     pub claims: BTreeMap<Box<str>, Arc<ClaimFacts>>,
     /// Revisions controlled by this set, and orphans that its selector matches.
@@ -60,6 +62,8 @@ pub struct Answers {
     /// Writes that the apiserver refused with 422 or 403 since the manager started:
     /// (Pod UID, revision hash) → the server's message.
     pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,
+    /// Node and image: pulled there by a helper Pod a while ago.
+    pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
     /// What was refused in the last attempts of this set, to be said in `ReplicaFailure`.
     pub refusals: Vec<Refusal>,
 }

@@ -43,8 +43,6 @@ pub struct ValidSpec {
     pub revision_history_limit: Option<usize>,
     pub progress_deadline_seconds: i64,
     pub hooks: Hooks,
-    /// Paths of fields that are set and that this version does not act on.
-    pub not_acted_on: Vec<&'static str>,
 }
 
 /// `updateStrategy.rollingUpdate`, with its defaults; under `OnDelete` the defaults alone.
@@ -57,6 +55,8 @@ pub struct Rolling {
     pub max_unavailable: usize,
     pub paused: bool,
     pub policy: PodUpdatePolicy,
+    /// Nodes pull new images before their Pods are touched.
+    pub pre_pull: bool,
     pub grace_period_seconds: i64,
     pub timeout_seconds: i64,
     /// New Pods hold their literal environment variables in annotations.
@@ -164,7 +164,6 @@ impl ValidSpec {
                 &mut errors,
             ),
             hooks: Hooks::of(spec.lifecycle.as_ref()),
-            not_acted_on: not_acted_on(spec),
         };
         if errors.is_empty() { Ok(valid) } else { Err(errors) }
     }
@@ -216,6 +215,7 @@ fn rolling(given: Option<&RollingUpdate>, replicas: usize, errors: &mut Errors) 
             .map_or(1, |value| budget(value, replicas, &format!("{base}.maxUnavailable"), errors)),
         paused: given.paused.unwrap_or(false),
         policy: given.pod_update_policy.unwrap_or_default(),
+        pre_pull: in_place.pre_pull == Some(true),
         grace_period_seconds: seconds(
             in_place.grace_period_seconds.unwrap_or(0),
             &format!("{base}.inPlaceUpdateStrategy.gracePeriodSeconds"),
@@ -282,14 +282,4 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
     if template.pointer("/spec/activeDeadlineSeconds").is_some() {
         push(errors, "spec.template.spec.activeDeadlineSeconds", "must not be set");
     }
-}
-
-fn not_acted_on(spec: &AdvancedStatefulSetSpec) -> Vec<&'static str> {
-    let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-    let in_place = rolling.and_then(|rolling| rolling.in_place_update_strategy.as_ref());
-    let fields = [(
-        in_place.and_then(|strategy| strategy.pre_pull) == Some(true),
-        "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.prePull",
-    )];
-    fields.into_iter().filter(|(set, _)| *set).map(|(_, path)| path).collect()
 }

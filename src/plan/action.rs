@@ -114,6 +114,10 @@ pub enum Action {
     PatchClaim { target: Target, patch: Box<Value>, reason: String },
     /// A strategic merge patch of the claim's request: more storage, never less.
     GrowClaim { target: Target, patch: Box<Value>, reason: String },
+    /// Make a helper Pod, which makes its node pull images. One that exists already (409) is as good.
+    CreateHelper { name: Box<str>, pod: Box<Value>, reason: String },
+    /// Remove a helper Pod. What it pulled, as node and image, is remembered for a while.
+    DeleteHelper { target: Target, pulled: Vec<(Box<str>, Box<str>)>, reason: String },
     /// Take an orphaned Pod (after a live read of the set shows the same UID and no deletion).
     AdoptPod { target: Target, patch: Box<Value>, reason: String },
     /// Let a Pod go that the selector does not match any more.
@@ -169,12 +173,13 @@ impl Action {
     /// The object, as `Pod web-0`.
     pub fn object(&self) -> String {
         match self {
-            Action::CreatePod { name, .. } => format!("Pod {name}"),
+            Action::CreatePod { name, .. } | Action::CreateHelper { name, .. } => format!("Pod {name}"),
             Action::CreateClaim { name, .. } => format!("PersistentVolumeClaim {name}"),
             Action::PatchClaim { target, .. } | Action::GrowClaim { target, .. } => {
                 format!("PersistentVolumeClaim {}", target.name)
             }
             Action::DeletePod { target, .. }
+            | Action::DeleteHelper { target, .. }
             | Action::PatchPod { target, .. }
             | Action::PatchPodStatus { target, .. }
             | Action::AdoptPod { target, .. }
@@ -191,6 +196,8 @@ impl Action {
             | Action::PatchPodStatus { reason, .. }
             | Action::PatchClaim { reason, .. }
             | Action::GrowClaim { reason, .. }
+            | Action::CreateHelper { reason, .. }
+            | Action::DeleteHelper { reason, .. }
             | Action::AdoptPod { reason, .. }
             | Action::ReleasePod { reason, .. } => reason,
         }

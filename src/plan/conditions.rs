@@ -37,7 +37,6 @@ pub fn conditions(
 ) -> Vec<Condition> {
     let progressing = progressing(context, draft, counts, complete, status);
     let mut wanted = vec![available(context, counts), paused(context), blocked(draft), failure(context, draft)];
-    wanted.extend(not_acted_on(context));
     wanted.extend(claims(context, draft));
     let mut merged = merge(context.snapshot, &wanted);
     put(&mut merged, progressing);
@@ -62,7 +61,7 @@ fn put(conditions: &mut Vec<Condition>, new: Condition) {
 }
 
 /// Conditions that a set has only while they have something to say of its spec.
-const ONLY_WHERE_WANTED: [&str; 2] = [types::FIELDS_NOT_ACTED_ON, types::CLAIM_RESIZE_BLOCKED];
+const ONLY_WHERE_WANTED: [&str; 1] = [types::CLAIM_RESIZE_BLOCKED];
 
 fn drop_stale(conditions: &mut Vec<Condition>, wanted: &[Wanted]) {
     let is_wanted = |type_: &str| wanted.iter().any(|one| one.type_ == type_);
@@ -161,14 +160,6 @@ pub fn refused(snapshot: &Snapshot) -> Option<Wanted> {
     };
     let more = if refusals.len() > 1 { format!(" (and {} more refusals)", refusals.len() - 1) } else { String::new() };
     Some(Wanted::new(types::REPLICA_FAILURE, true, reason, format!("{}: {}{more}", first.object, first.message)))
-}
-
-fn not_acted_on(context: Context<'_>) -> Option<Wanted> {
-    let fields = &context.spec.not_acted_on;
-    (!fields.is_empty()).then(|| {
-        let message = format!("accepted, and not acted on by this version: {}", fields.join(", "));
-        Wanted::new(types::FIELDS_NOT_ACTED_ON, true, "NotActedOn", message)
-    })
 }
 
 fn claims(context: Context<'_>, draft: &Draft) -> Option<Wanted> {

@@ -38,6 +38,9 @@ pub struct Draft {
     pub waiting: Vec<Waiting>,
     /// What stands against the growth of claims: a reason, and the words.
     pub claims_blocked: Vec<(&'static str, String)>,
+    /// The nodes of the next Pods do not have the new images yet: nothing that serves is touched.
+    pub images_are_waited_for: bool,
+    pub helpers_wanted: BTreeSet<Box<str>>,
     /// Slots whose claims grow now: others wait for them as for Pods that are not available.
     pub growing: BTreeSet<Ordinal>,
     /// What cannot be made in place under `InPlaceOnly`: reasons, and the Pods that they hold for.

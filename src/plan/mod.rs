@@ -9,6 +9,7 @@ mod draft;
 mod gates;
 mod grow;
 mod lifecycle;
+mod prepull;
 pub mod revisions;
 mod rollout;
 mod scale;
@@ -61,6 +62,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     claims::let_go(context, &mut draft);
     grow::upkeep(context, &mut draft);
     rollout::rollout(context, &mut draft);
+    prepull::clean(context, &mut draft);
     gates::upkeep(context, &mut draft);
     draft.fence(context);
     lifecycle::report(context, &mut draft);

@@ -6,6 +6,7 @@ use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
 use super::draft::{Context, Draft, target, turn_gate};
 use super::grow;
 use super::lifecycle;
+use super::prepull;
 use super::revisions::Revision;
 use super::step::{Changes, Step, patch_action, step};
 use super::view::{Holder, Member, Slot, View};
@@ -104,6 +105,7 @@ pub fn rollout(context: Context<'_>, draft: &mut Draft) {
         .filter(|slot| may_update(context, slot))
         .filter(|slot| slot.member().is_some_and(|member| is_outdated(context, member)))
         .collect();
+    prepull::prepare(context, draft, &outdated);
     update_in_hand(context, draft, &mut changes, &outdated);
     update_broken(context, draft, &mut changes, &outdated);
     update_healthy(context, draft, &mut changes, &outdated);
@@ -240,7 +242,7 @@ fn advance(
     closed_since: Option<Timestamp>,
 ) -> bool {
     let pod = &member.pod;
-    if !grow::before_update(context, draft, slot, member) {
+    if !grow::before_update(context, draft, slot, member) || !prepull::before_update(context, draft, member) {
         return false;
     }
     match step(context, draft, changes, member) {

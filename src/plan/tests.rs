@@ -20,6 +20,7 @@ mod env_annotations;
 mod grow;
 mod lifecycle;
 mod peers;
+mod prepull;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -40,6 +41,7 @@ struct World {
     abilities: Abilities,
     answers: Answers,
     claims: Vec<crate::model::ClaimFacts>,
+    helpers: Vec<PodFacts>,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             abilities: Abilities::stock(),
             answers: Answers::default(),
             claims: Vec::new(),
+            helpers: Vec::new(),
         };
         let first = world.add_revision(&template("app:v1"), 1);
         world.status.current_revision = Some(first.clone());
@@ -109,6 +112,7 @@ impl World {
             pods: self.pods.iter().map(|pod| (pod.name.clone(), Arc::new(pod.clone()))).collect(),
             orphans: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            helpers: self.helpers.iter().map(|pod| (pod.name.clone(), Arc::new(pod.clone()))).collect(),
             claims: self.claims.iter().map(|claim| (claim.name.clone(), Arc::new(claim.clone()))).collect(),
             revisions: self.revisions.iter().cloned().map(Arc::new).collect(),
             now: at(0),
@@ -204,6 +208,12 @@ fn deed(action: &Action) -> String {
         Action::PatchPodStatus { target, why: GateWhy::Close, .. } => format!("close {}", target.name),
         Action::PatchClaim { target, .. } => format!("own {}", target.name),
         Action::GrowClaim { target, .. } => format!("grow {}", target.name),
+        Action::CreateHelper { pod, .. } => {
+            let containers = pod.pointer("/spec/containers").and_then(Value::as_array).unwrap();
+            let images: Vec<&str> = containers.iter().map(|container| container["image"].as_str().unwrap()).collect();
+            format!("pull {} on {}", images.join(" "), pod["spec"]["nodeName"].as_str().unwrap())
+        }
+        Action::DeleteHelper { target, .. } => format!("remove {}", target.name),
         Action::AdoptPod { target, .. } => format!("adopt {}", target.name),
         Action::ReleasePod { target, .. } => format!("release {}", target.name),
     }

@@ -359,6 +359,7 @@ impl World {
             pods: BTreeMap::new(),
             orphans: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            helpers: BTreeMap::new(),
             claims: view(Kind::Claim)
                 .filter_map(|object| object.claim())
                 .map(|claim| (claim.name.clone(), Arc::clone(claim)))

@@ -100,6 +100,7 @@ pub fn pod(value: &Value) -> PodFacts {
         gate: gate(value),
         containers: list(value, "/spec/containers").iter().map(|spec| container(value, spec)).collect(),
         resize: None,
+        helper: None,
         in_place_state: value
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(names::IN_PLACE_STATE_ANNOTATION)?.as_str())

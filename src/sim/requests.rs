@@ -107,6 +107,8 @@ impl World {
                 request.body = (**claim).clone();
                 one(request)
             }
+            // No simulated set asks for images to be pulled first.
+            Action::CreateHelper { .. } | Action::DeleteHelper { .. } => Vec::new(),
             Action::DeletePod { target, .. } => {
                 let mut request = self.request(controller, Verb::Delete, Kind::Pod, &target.name, intent());
                 request.guard = guard(target);

@@ -59,6 +59,8 @@ pub fn summary(plan: &Plan) -> String {
             Action::PatchPodStatus { why, patch, .. } => format!("gate {why:?}{}", state_in(patch)),
             Action::PatchClaim { .. } => "own".to_owned(),
             Action::GrowClaim { .. } => "grow".to_owned(),
+            Action::CreateHelper { .. } => "make helper".to_owned(),
+            Action::DeleteHelper { .. } => "remove helper".to_owned(),
             Action::AdoptPod { .. } => "adopt".to_owned(),
             Action::ReleasePod { .. } => "release".to_owned(),
         };

@@ -13,7 +13,9 @@ use crate::control::client::Kind;
 use crate::inplace::env_annotations::is_reference;
 use crate::inplace::resize::amounts;
 use crate::model::pod::{ReadyFacts, Running, parent_and_ordinal};
-use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase, ResizeFacts, Resources};
+use crate::model::{
+    ContainerFacts, ContainerKind, Gate, HelperFacts, HelperImage, PodFacts, PodPhase, ResizeFacts, Resources,
+};
 
 /// A Pod as it is read off the wire.
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -88,6 +90,8 @@ impl Container {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     phase: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
     observed_generation: Option<i64>,
     start_time: Option<Time>,
     conditions: Option<Vec<Condition>>,
@@ -127,6 +131,7 @@ struct ContainerStatus {
 struct State {
     running: Option<RunningState>,
     waiting: Option<WaitingState>,
+    terminated: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -139,6 +144,7 @@ struct RunningState {
 #[serde(default)]
 struct WaitingState {
     reason: Option<String>,
+    message: Option<String>,
 }
 
 resource!(PodObject, "Pod", "", "v1", "pods");
@@ -150,6 +156,9 @@ impl Watched for PodObject {
     /// Ours whole; those of nobody that could be ours by name, whole; those of others that stand
     /// where one of ours may want to, with no more than who and what they are; else nothing.
     fn into_facts(self) -> Option<PodFacts> {
+        if let Some(owner_uid) = helper_owner(&self.metadata) {
+            return Some(self.helper(owner_uid));
+        }
         match controller_of(&self.metadata) {
             Some(owner) if is_ours(&owner) => Some(self.whole()),
             controller => {
@@ -179,6 +188,9 @@ impl Indexed for PodFacts {
     }
 
     fn index_keys(&self, namespace: &str) -> Vec<IndexKey> {
+        if let Some(helper) = &self.helper {
+            return vec![IndexKey::Owner(helper.owner_uid.clone())];
+        }
         let owner = self.controller.as_ref().filter(|owner| is_ours(owner));
         let parent = parent_and_ordinal(&self.name)
             .map(|(parent, _)| IndexKey::Parent { namespace: namespace.into(), name: parent.into() });
@@ -224,12 +236,59 @@ impl PodObject {
         }
     }
 
+    /// A helper Pod: the images that its node is to pull, and how far it is.
+    fn helper(self, owner_uid: Box<str>) -> PodFacts {
+        let status = self.status;
+        let (specs, mut statuses) =
+            (self.spec.containers.unwrap_or_default(), status.container_statuses.unwrap_or_default());
+        let images = specs.into_iter().map(|spec| helper_image(spec, &mut statuses)).collect();
+        let said: Vec<&str> = [status.reason.as_deref(), status.message.as_deref()].into_iter().flatten().collect();
+        let rejected = (!said.is_empty()).then(|| said.join(": ").into());
+        PodFacts {
+            node: some_text(self.spec.node_name),
+            phase: phase(status.phase.as_deref()),
+            helper: Some(Box::new(HelperFacts { owner_uid, images, rejected })),
+            ..identity(self.metadata)
+        }
+    }
+
     /// Who and what it is, and whether it goes.
     fn outline(self) -> PodFacts {
         let phase = phase(self.status.phase.as_deref());
         let mut metadata = self.metadata;
         metadata.labels = None;
         PodFacts { phase, ..identity(metadata) }
+    }
+}
+
+/// The UID of the set that made it, where it is a helper Pod.
+fn helper_owner(metadata: &ObjectMeta) -> Option<Box<str>> {
+    metadata.labels.as_ref()?.get(names::PRE_PULL_LABEL)?;
+    let group = |api_version: &str| api_version.split_once('/').is_some_and(|(group, _)| group == names::GROUP);
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == names::KIND && group(&owner.api_version))?;
+    Some(owner.uid.as_str().into())
+}
+
+/// What a kubelet that still works says of a container before it runs.
+const UNDER_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+fn helper_image(spec: Container, statuses: &mut Vec<ContainerStatus>) -> HelperImage {
+    let position = statuses.iter().position(|status| status.name == spec.name);
+    let status = position.map(|position| statuses.swap_remove(position)).unwrap_or_default();
+    let state = status.state.unwrap_or_default();
+    let has_id = status.image_id.is_some_and(|id| !id.is_empty());
+    let waiting = state.waiting.filter(|waiting| {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        !reason.is_empty() && !UNDER_WAY.contains(&reason)
+    });
+    HelperImage {
+        image: boxed(spec.image),
+        pulled: has_id && (state.terminated.is_some() || state.running.is_some()),
+        error: waiting.map(|waiting| {
+            let said: Vec<String> = [waiting.reason, waiting.message].into_iter().flatten().collect();
+            said.join(": ").into()
+        }),
     }
 }
 

@@ -136,8 +136,10 @@ impl Store {
                 Some(_) => foreign.insert(name.into(), Arc::clone(pod)),
             };
         }
+        let (helpers, pods) = self.pods.indexed(&owner).map(cloned).partition(|(_, pod)| pod.helper.is_some());
         Some(SetView::Sound(Box::new(Snapshot {
-            pods: self.pods.indexed(&owner).map(cloned).collect(),
+            pods,
+            helpers,
             orphans,
             foreign,
             claims: self.claims.indexed(&parent).map(cloned).collect(),

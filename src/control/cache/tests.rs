@@ -63,6 +63,44 @@ fn view(store: &Store, name: &str) -> Snapshot {
 }
 
 #[test]
+fn a_helper_is_none_of_the_sets_pods_and_tells_what_its_node_does() {
+    let mut store = store_with_set();
+    let helper = |version: &str, status: Value| -> PodObject {
+        read(json!({
+            "metadata": {
+                "namespace": "shop", "name": "web-x-pull", "uid": "h", "resourceVersion": version,
+                "labels": {"apps.asts.dev/pre-pull": "u"},
+                "ownerReferences": [
+                    {"apiVersion": "apps.asts.dev/v1beta1", "kind": "AdvancedStatefulSet", "name": "web", "uid": "u"}],
+            },
+            "spec": {"nodeName": "n", "containers": [{"name": "image-0", "image": "i"}]},
+            "status": status,
+        }))
+    };
+    let state = |state: Value, image_id: &str| {
+        json!({"containerStatuses": [{"name": "image-0", "image": "i", "imageID": image_id, "ready": false,
+            "restartCount": 0, "state": state}]})
+    };
+    let waiting = |reason: &str| json!({"waiting": {"reason": reason, "message": "why"}});
+    for (version, status, pulled, error) in [
+        ("10", state(waiting("ContainerCreating"), ""), false, None),
+        ("11", state(waiting("ErrImagePull"), ""), false, Some("ErrImagePull: why")),
+        ("12", state(json!({"terminated": {"reason": "ContainerStatusUnknown"}}), ""), false, None),
+        ("13", state(json!({"terminated": {"reason": "StartError"}}), "sha256:1"), true, None),
+    ] {
+        assert_eq!(event(&mut store, Event::Apply(helper(version, status))), keys(&["web"]));
+        let view = view(&store, "web");
+        assert!(view.pods.is_empty() && view.orphans.is_empty() && view.foreign.is_empty());
+        let facts = view.helpers["web-x-pull"].helper.clone().unwrap();
+        assert_eq!((facts.images[0].pulled, facts.images[0].error.as_deref()), (pulled, error));
+    }
+    let rejected = json!({"phase": "Failed", "reason": "OutOfpods", "message": "no room"});
+    event(&mut store, Event::Apply(helper("14", rejected)));
+    let facts = view(&store, "web").helpers["web-x-pull"].helper.clone().unwrap();
+    assert_eq!(facts.rejected.as_deref(), Some("OutOfpods: no room"));
+}
+
+#[test]
 fn a_view_parts_ours_from_nobodys_and_others() {
     let mut store = store_with_set();
     for (object, looked_at) in [

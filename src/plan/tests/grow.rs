@@ -33,7 +33,7 @@ fn data_of(image: &str, size: &str) -> Value {
 
 impl World {
     /// The plan, with an apiserver that cannot be asked about templates.
-    fn answered(&self) -> Plan {
+    pub(super) fn answered(&self) -> Plan {
         let mut snapshot = self.snapshot();
         loop {
             let plan = plan(&snapshot);

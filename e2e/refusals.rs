@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
-use crate::harness::space::image_of;
+use crate::harness::space::{image_of, is_ready};
 use crate::harness::wait::seconds;
 use crate::harness::{Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -14,11 +14,12 @@ test_list![
     a_template_that_the_apiserver_refuses_is_reported_before_any_pod_is_touched,
     a_policy_that_forbids_the_pod_is_reported,
     a_refusal_of_one_pod_stops_no_other_work,
+    a_revision_that_is_refused_is_reported_and_healed_after,
 ];
 
-async fn quota(space: &Space, pods: u32) -> Result {
+async fn quota(space: &Space, resource: &str, count: u32) -> Result {
     let quota: ResourceQuota = serde_json::from_value(json!({
-        "metadata": {"name": "few"}, "spec": {"hard": {"pods": pods.to_string()}},
+        "metadata": {"name": "few"}, "spec": {"hard": {resource: count.to_string()}},
     }))?;
     space.api().create(&PostParams::default(), &quota).await?;
     eventually(seconds(30), "the quota counts", async || {
@@ -30,7 +31,7 @@ async fn quota(space: &Space, pods: u32) -> Result {
 }
 
 async fn a_quota_is_reported_and_healed_after(space: Space) -> Result {
-    quota(&space, 1).await?;
+    quota(&space, "pods", 1).await?;
     space.create(set("web", json!({"podManagementPolicy": "Parallel"}))).await?;
     let condition = space.condition_is("web", "ReplicaFailure", "True", None).await?;
     let message = condition.message.unwrap_or_default();
@@ -78,7 +79,7 @@ async fn a_policy_that_forbids_the_pod_is_reported(space: Space) -> Result {
 
 async fn a_refusal_of_one_pod_stops_no_other_work(space: Space) -> Result {
     space.create_settled(set("web", json!({"podManagementPolicy": "Parallel", "replicas": 2}))).await?;
-    quota(&space, 2).await?;
+    quota(&space, "pods", 2).await?;
     space.scale("web", 4).await?;
     space.condition_is("web", "ReplicaFailure", "True", None).await?;
     // Two of four are missing: the budget is used up, and widened.
@@ -91,4 +92,20 @@ async fn a_refusal_of_one_pod_stops_no_other_work(space: Space) -> Result {
         Ok(())
     })
     .await
+}
+
+async fn a_revision_that_is_refused_is_reported_and_healed_after(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    quota(&space, "count/controllerrevisions.apps", 1).await?;
+    space.set_image("web", "v2").await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", Some("QuotaExceeded")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("exceeded quota") && message.contains("ControllerRevision"), "it says {message:?}");
+    space.event("FailedUpdate", "quota").await?;
+    let pod = space.pod("web-0").await?;
+    ensure_eq!((image_of(&pod), is_ready(&pod)), (image("v1").as_str(), true), "web-0");
+    space.api::<ResourceQuota>().delete("few", &DeleteParams::default()).await?;
+    space.settled_within("web", 30).await?;
+    ensure_eq!(space.condition("web", "ReplicaFailure").await?.status, "False", "ReplicaFailure");
+    Ok(())
 }

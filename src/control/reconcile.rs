@@ -209,6 +209,7 @@ impl Reconciler {
         let outcome = self.apply_revisions(set, &plan.revisions, memory).await;
         if outcome.must_stop() {
             self.tell(set, &[], &outcome);
+            self.say_refused(set, plan, memory).await;
             return outcome.verdict();
         }
         if !plan.questions.is_empty() {
@@ -231,6 +232,30 @@ impl Reconciler {
         verdict.next = applied.next;
         let wakes = [plan.wake_at.map(until), memory.refusals.retry_after(), applied.wake_after];
         wakes.into_iter().flatten().fold(verdict, Verdict::wake_after)
+    }
+
+    /// Where a revision was refused, nothing of the plan is done; its conditions say so all the same.
+    async fn say_refused(&self, set: &SetFacts, plan: &Plan, memory: &mut SetMemory) {
+        let stored = &set.status;
+        // What later plans go by stays as it is.
+        let status = AdvancedStatefulSetStatus {
+            current_revision: stored.current_revision.clone(),
+            update_revision: stored.update_revision.clone(),
+            collision_count: stored.collision_count,
+            updated_ordinals: stored.updated_ordinals.clone(),
+            disrupted: stored.disrupted.clone(),
+            ..plan.status.clone()
+        };
+        if memory.refusals.list().is_empty() || !plan.questions.is_empty() || status == **stored {
+            return;
+        }
+        let mut shows = Vec::new();
+        if let Err(error) = self.write_status(set, &status, &mut shows).await {
+            tracing::warn!(set = %set.name, "the status was not written: {error}");
+        }
+        for (kind, name, show) in shows {
+            memory.inflight.expect(kind, &name, show);
+        }
     }
 
     fn status_turn(&self, plan: &Plan, memory: &SetMemory) -> StatusTurn {

@@ -12,9 +12,10 @@ test: ## everything, also on a real Kubernetes; as root on this machine's own ku
 
 .PHONY: crds
 
-crds: ## write the definition and its reference page again
+crds: ## write the definition, its reference page and docs/inplace.md again
 	@cargo run --quiet --bin crdgen > crds/advancedstatefulsets.yaml.new && mv crds/advancedstatefulsets.yaml.new crds/advancedstatefulsets.yaml
 	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
+	@cargo run --quiet --bin crdgen -- --inplace docs/inplace-trace.md > docs/inplace.md.new && mv docs/inplace.md.new docs/inplace.md
 
 .PHONY: trace
 

@@ -14,6 +14,7 @@ mod harness;
 mod identity;
 mod inplace;
 mod lifecycle;
+mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
@@ -54,6 +55,7 @@ fn tests() -> Vec<Test> {
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),
+        merges::tests(),
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),

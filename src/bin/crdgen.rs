@@ -1,6 +1,8 @@
-//! Writes the CustomResourceDefinition, or its reference page, to standard output.
+//! Writes the CustomResourceDefinition, its reference page, or the page about updates in place, to
+//! standard output.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,12 +14,14 @@ struct Arguments {
     /// Write the reference page (Markdown) instead.
     #[arg(long)]
     docs: bool,
+    /// Write the page about updates in place (Markdown) instead, with the figures of this file.
+    #[arg(long, value_name = "FILE")]
+    inplace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let text = if arguments.docs { asts::api::docs::markdown() } else { asts::api::crd::yaml() };
-    let written = text.map_err(|error| error.to_string()).and_then(|text| {
+    let written = text(&arguments).and_then(|text| {
         std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("standard output: {error}"))
     });
     match written {
@@ -26,5 +30,16 @@ fn main() -> ExitCode {
             eprintln!("crdgen: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn text(arguments: &Arguments) -> Result<String, String> {
+    match &arguments.inplace {
+        Some(file) => {
+            let trace = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            asts::inplace::docs::markdown(&trace).map_err(|error| error.to_string())
+        }
+        None if arguments.docs => asts::api::docs::markdown().map_err(|error| error.to_string()),
+        None => asts::api::crd::yaml().map_err(|error| error.to_string()),
     }
 }

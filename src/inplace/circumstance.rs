@@ -17,6 +17,99 @@ const SWAPPED_VOLUMES: &[&str] = &["configMap", "secret", "projected"];
 /// Resources that a running container can be given more or less of.
 pub const RESIZABLE: &[&str] = &["cpu", "memory"];
 
+/// Fields of environments, mounts, probes and volumes whose meaning for a running Pod is known.
+const KNOWN_FIELDS: &[&str] = &[
+    // env, envFrom
+    "name",
+    "value",
+    "valueFrom",
+    "fieldRef",
+    "apiVersion",
+    "fieldPath",
+    "resourceFieldRef",
+    "containerName",
+    "resource",
+    "divisor",
+    "configMapKeyRef",
+    "secretKeyRef",
+    "fileKeyRef",
+    "volumeName",
+    "path",
+    "key",
+    "optional",
+    "prefix",
+    "configMapRef",
+    "secretRef",
+    // volumeMounts
+    "mountPath",
+    "subPath",
+    "subPathExpr",
+    "readOnly",
+    "recursiveReadOnly",
+    "mountPropagation",
+    // probes
+    "exec",
+    "command",
+    "httpGet",
+    "port",
+    "host",
+    "scheme",
+    "httpHeaders",
+    "tcpSocket",
+    "grpc",
+    "service",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "terminationGracePeriodSeconds",
+    // volumes
+    "configMap",
+    "secret",
+    "projected",
+    "downwardAPI",
+    "emptyDir",
+    "persistentVolumeClaim",
+    "items",
+    "mode",
+    "defaultMode",
+    "secretName",
+    "sources",
+    "serviceAccountToken",
+    "audience",
+    "expirationSeconds",
+    "clusterTrustBundle",
+    "signerName",
+    "labelSelector",
+    "matchExpressions",
+    "operator",
+    "values",
+    "matchLabels",
+    "podCertificate",
+    "keyType",
+    "maxExpirationSeconds",
+    "credentialBundlePath",
+    "keyPath",
+    "certificateChainPath",
+    "medium",
+    "sizeLimit",
+    "claimName",
+    // tolerations
+    "effect",
+    "tolerationSeconds",
+];
+/// Parts of a Pod that a running one can take, as far as their fields are known.
+const CHECKED_PARTS: &[&str] = &[
+    "spec.containers[].env",
+    "spec.containers[].envFrom",
+    "spec.containers[].volumeMounts",
+    "spec.containers[].livenessProbe",
+    "spec.containers[].readinessProbe",
+    "spec.volumes[]",
+    "spec.tolerations",
+];
+
 /// The container or volume around a field, before and after.
 #[derive(Clone)]
 pub(super) struct Around<'a> {
@@ -75,6 +168,9 @@ impl Surroundings {
         old: Option<&Value>,
         new: Option<&Value>,
     ) -> When {
+        if has_unknown_fields(shape, old, new) {
+            return When::UnknownField;
+        }
         match (shape, around) {
             ("spec.tolerations", _) if only_added(old, new) => When::OnlyAdded,
             (_, Some(around)) if around.entry.list == "volumes" => self.volume(around),
@@ -121,6 +217,26 @@ pub(super) fn restarts_on_resize(container: &Value, resource: &str) -> bool {
         policy.get("resourceName").and_then(Value::as_str) == Some(resource)
             && policy.get("restartPolicy").and_then(Value::as_str) == Some("RestartContainer")
     })
+}
+
+/// Whether the place of a difference, or what differs there, names a field that is not known.
+fn has_unknown_fields(shape: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
+    let shape = shape.replace("spec.initContainers[]", "spec.containers[]");
+    let inside =
+        |part: &&&str| shape.strip_prefix(**part).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let Some(part) = CHECKED_PARTS.iter().find(inside) else { return false };
+    let mut names = shape[part.len()..].split(['.', '[', ']']).filter(|name| !name.is_empty());
+    names.any(|name| !KNOWN_FIELDS.contains(&name)) || [old, new].into_iter().flatten().any(holds_unknown_fields)
+}
+
+fn holds_unknown_fields(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            !KNOWN_FIELDS.contains(&key.as_str()) || (key != "matchLabels" && holds_unknown_fields(value))
+        }),
+        Value::Array(list) => list.iter().any(holds_unknown_fields),
+        _ => false,
+    }
 }
 
 fn only_added(old: Option<&Value>, new: Option<&Value>) -> bool {

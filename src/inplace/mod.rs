@@ -9,6 +9,7 @@ mod circumstance;
 pub mod decide;
 pub mod defaults;
 pub mod diff;
+pub mod docs;
 pub mod env_annotations;
 pub mod image;
 pub mod operations;
@@ -21,6 +22,8 @@ pub mod resize;
 pub mod restart;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod schema_tests;
 pub mod state;
 pub mod table;
 

@@ -149,4 +149,56 @@ proptest! {
         };
         prop_assert_eq!(blanked(&before), blanked(&after));
     }
+
+    /// Over every field that a running Pod can take anywhere: the patched Pod is what the new
+    /// template makes, and what admission added is untouched.
+    #[test]
+    fn a_customised_clusters_pod_becomes_what_the_new_template_makes((old, new) in samples::changeable_templates()) {
+        let before = samples::admitted_pod(&old);
+        let pod = samples::facts(&before);
+        let contents = |template| Contents { template, claims: &[] };
+        let abilities = Abilities::customised();
+        let cluster = Cluster { abilities: &abilities, in_place_only: false, rules: &Rules::default(), now: samples::time(NOW) };
+        let decision = should_do_in_place_update(contents(&old), contents(&new), &pod, &cluster);
+        let Decision::Patch(update) = decision else { panic!("{decision:?}") };
+        let parts = PatchParts {
+            old_template: &old,
+            new_template: &new,
+            update: &update,
+            revision_hash: "new",
+            state: None,
+            tolerations: before["spec"]["tolerations"].as_array().unwrap(),
+        };
+        let resized = resize_patch(&pod, &update).map_or_else(|| before.clone(), |patch| samples::merged(&before, &patch));
+        let after = samples::merged(&resized, &pod_patch(&pod, parts));
+        let found = crate::inplace::template_of_pod(&after, &new);
+        prop_assert_eq!(crate::inplace::differences(&found, &new), []);
+        // Order counts where variables refer to others.
+        for (list, index) in [("containers", 0), ("containers", 1), ("initContainers", 1)] {
+            let names = |pod: &Value| -> Vec<Value> {
+                let env = pod["spec"][list][index]["env"].as_array().cloned().unwrap_or_default();
+                env.into_iter().map(|variable| variable["name"].clone()).collect()
+            };
+            prop_assert_eq!(names(&after), names(&with_defaults(&new)));
+        }
+        for (pointer, entry) in [
+            ("/spec/volumes", json!({"name": "kube-api-access-x", "projected": {"defaultMode": 420, "sources": []}})),
+            ("/spec/volumes", json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}})),
+            ("/spec/containers", json!({"name": "mesh", "image": "mesh:v9"})),
+        ] {
+            prop_assert!(after.pointer(pointer).unwrap().as_array().unwrap().contains(&entry), "{} {}", pointer, entry);
+        }
+        let token = json!({"name": "kube-api-access-x", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+        for list in ["containers", "initContainers"] {
+            for container in after["spec"][list].as_array().unwrap().iter().filter(|container| container["name"] != "mesh") {
+                prop_assert!(container["volumeMounts"].as_array().unwrap().contains(&token), "{}", container);
+            }
+        }
+        let tolerations = after["spec"]["tolerations"].as_array().unwrap();
+        prop_assert!(tolerations.iter().any(|one| one["key"] == "node.kubernetes.io/not-ready"));
+        // What came from nowhere but the template goes by nothing else: the rest of the Pod is as it was.
+        for field in ["hostname", "subdomain", "nodeName", "readinessGates", "priority", "serviceAccountName"] {
+            prop_assert_eq!(&after["spec"][field], &before["spec"][field]);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Templates, Pods and a strategic merge for this folder's tests.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::api::names;
 use crate::inplace::env_annotations::variables_in_annotations;
@@ -264,31 +264,143 @@ pub fn facts(pod: &Value) -> PodFacts {
     }
 }
 
-/// A strategic merge of what the patches of this folder use: maps, null, lists of named entries.
+/// What an apiserver makes of an object and a strategic merge patch.
 pub fn merged(target: &Value, patch: &Value) -> Value {
-    match (target, patch) {
-        (Value::Array(target), Value::Array(patch)) => {
-            let mut list = target.clone();
-            for entry in patch {
-                match list.iter_mut().find(|held| held["name"] == entry["name"]) {
-                    Some(held) => *held = merged(held, entry),
-                    None => list.push(entry.clone()),
-                }
+    let mut target = target.clone();
+    crate::sim::merge::merge(&mut target, patch);
+    target
+}
+
+fn probe() -> BoxedStrategy<Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!({"exec": {"command": ["a"]}})),
+        Just(json!({"exec": {"command": ["b"]}, "periodSeconds": 3})),
+        Just(json!({"httpGet": {"port": 80, "path": "/x"}})),
+        Just(json!({"httpGet": {"port": "web", "httpHeaders": [{"name": "A", "value": "b"}]}})),
+        Just(json!({"grpc": {"port": 1}, "terminationGracePeriodSeconds": 5})),
+        Just(json!({"tcpSocket": {"port": 2}, "initialDelaySeconds": 1})),
+    ]
+    .boxed()
+}
+
+fn environment() -> BoxedStrategy<Value> {
+    let source = prop_oneof![
+        Just(json!({"value": "1"})),
+        Just(json!({"value": "$(A)-$(B)"})),
+        Just(json!({})),
+        Just(json!({"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})),
+        Just(json!({"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}})),
+        Just(json!({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": true}}})),
+    ];
+    let names = Just(vec!["A", "B", "C", "D"]).prop_shuffle();
+    (names, proptest::collection::vec(source, 0..4))
+        .prop_map(|(names, sources)| {
+            let named = names.into_iter().zip(sources).map(|(name, mut source)| {
+                source["name"] = json!(name);
+                source
+            });
+            named.collect()
+        })
+        .boxed()
+}
+
+fn mounts() -> BoxedStrategy<Value> {
+    let mount = prop_oneof![
+        Just(json!({"name": "one"})),
+        Just(json!({"name": "two", "readOnly": true})),
+        Just(json!({"name": "one", "mountPropagation": "None"})),
+    ];
+    proptest::collection::btree_map("/[a-c]", mount, 0..3)
+        .prop_map(|mounts| {
+            let with_path = mounts.into_iter().map(|(path, mut mount)| {
+                mount["mountPath"] = json!(path);
+                mount
+            });
+            with_path.collect()
+        })
+        .boxed()
+}
+
+fn amounts() -> BoxedStrategy<Value> {
+    let cpu = prop_oneof![Just("100m"), Just("0.2"), Just("1")];
+    let memory = prop_oneof![Just("64Mi"), Just("1Gi")];
+    // Always Burstable, so that the QoS class stays.
+    (cpu, memory, any::<bool>())
+        .prop_map(|(cpu, memory, limited)| {
+            let mut amounts = json!({"requests": {"cpu": cpu, "memory": memory}});
+            if limited {
+                amounts["limits"] = json!({"cpu": "2"});
             }
-            list.into()
-        }
-        (_, Value::Object(patch)) => {
-            let mut map = target.as_object().cloned().unwrap_or_else(Map::new);
-            for (key, value) in patch {
-                if value.is_null() {
-                    map.remove(key);
-                } else {
-                    let merged = merged(map.get(key).unwrap_or(&Value::Null), value);
-                    map.insert(key.clone(), merged);
-                }
-            }
-            map.into()
-        }
-        _ => patch.clone(),
-    }
+            amounts
+        })
+        .boxed()
+}
+
+/// What a running container may take on a customised cluster.
+fn changeable_container(name: &'static str) -> BoxedStrategy<Value> {
+    let env_from = prop_oneof![
+        Just(json!([])),
+        Just(json!([{"configMapRef": {"name": "c"}}])),
+        Just(json!([{"prefix": "P_", "secretRef": {"name": "s"}}]))
+    ];
+    (image(), environment(), env_from, mounts(), (probe(), probe()), amounts())
+        .prop_map(move |(image, env, env_from, mounts, (liveness, readiness), resources)| {
+            json!({
+                "name": name, "image": image, "imagePullPolicy": "IfNotPresent", "env": env, "envFrom": env_from,
+                "volumeMounts": mounts, "livenessProbe": liveness, "readinessProbe": readiness, "resources": resources,
+                "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}],
+            })
+        })
+        .boxed()
+}
+
+/// A volume of one type under each name, so that its type never changes under it.
+fn changeable_volumes() -> BoxedStrategy<Value> {
+    let one = prop_oneof![
+        Just(Value::Null),
+        Just(json!({"name": "one", "configMap": {"name": "a"}})),
+        Just(
+            json!({"name": "one", "configMap": {"name": "b", "items": [{"key": "k", "path": "p"}], "optional": true}})
+        ),
+    ];
+    let two = prop_oneof![
+        Just(Value::Null),
+        Just(json!({"name": "two", "projected": {"sources": [{"secret": {"name": "s"}}]}})),
+        Just(json!({"name": "two", "projected": {"sources": [{"configMap": {"name": "s"}}], "defaultMode": 256}})),
+    ];
+    let three = prop_oneof![Just(Value::Null), Just(json!({"name": "three", "emptyDir": {"medium": "Memory"}}))];
+    (one, two, three)
+        .prop_map(|(one, two, three)| [one, two, three].into_iter().filter(|it| !it.is_null()).collect())
+        .boxed()
+}
+
+fn changeable_template() -> BoxedStrategy<Value> {
+    let containers = (changeable_container("app"), changeable_container("side"), changeable_container("proxy"));
+    (words(), words(), containers, changeable_volumes())
+        .prop_map(|(labels, annotations, (app, side, mut proxy), volumes)| {
+            proxy["restartPolicy"] = json!("Always");
+            json!({
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": {
+                    "containers": [app, side],
+                    "initContainers": [{"name": "setup", "image": "setup:v1"}, proxy],
+                    "volumes": volumes,
+                },
+            })
+        })
+        .boxed()
+}
+
+/// Two templates between which a customised cluster's Pods can go in place.
+pub fn changeable_templates() -> BoxedStrategy<(Value, Value)> {
+    let tolerations = proptest::sample::subsequence(vec!["a", "b", "c"], 0..=3);
+    (changeable_template(), changeable_template(), tolerations, 0..4_usize)
+        .prop_map(|(mut old, mut new, keys, kept)| {
+            let all: Vec<Value> = keys.into_iter().map(|key| json!({"key": key, "operator": "Exists"})).collect();
+            old["spec"]["tolerations"] = all[..kept.min(all.len())].into();
+            new["spec"]["tolerations"] = all.into();
+            (old, new)
+        })
+        .boxed()
 }

@@ -51,6 +51,8 @@ pub enum When {
     OtherSource,
     /// A probe would knock at another host.
     OtherProbeHost,
+    /// A field that this version does not know is part of what differs.
+    UnknownField,
     /// Two entries of the list have one name, so none can be named in a patch.
     AmbiguousNames,
 }
@@ -69,6 +71,7 @@ impl When {
             }
             When::OtherSource => "of the same type: configMap, secret or projected, with no `subPath` mount of it",
             When::OtherProbeHost => "its `host` changes",
+            When::UnknownField => "fields that this version does not know",
             When::AmbiguousNames => "two entries of one name",
         }
     }
@@ -82,6 +85,7 @@ const MOUNTS: &str = "a running Pod's mounts cannot be changed";
 const ENV: &str = "the environment of a running Pod cannot be changed";
 const PROBES: &str = "the probes of a running Pod cannot be changed";
 const PROBE_HOST: &str = "the host of a probe is checked only when a Pod is created";
+const UNKNOWN: &str = "this version does not know this field";
 const RESOURCES: &str = "a change of these resources takes a new Pod";
 const CONTAINER: &str = "this field of a running Pod's container cannot be changed";
 const ADDED: &str = "a running Pod's containers cannot be added or removed";
@@ -102,6 +106,9 @@ pub const ROWS: &[Row] = &[
     // What a Pod takes while everything in it goes on.
     can("metadata.labels[*]", Class::Dynamic, None, "labels of a running Pod can be changed", ""),
     can("metadata.annotations[*]", Class::Dynamic, None, PLAIN, ""),
+    never("spec.containers[*].*", UNKNOWN).when(When::UnknownField),
+    never("spec.volumes[*]*", UNKNOWN).when(When::UnknownField),
+    never("spec.tolerations", UNKNOWN).when(When::UnknownField),
     can("spec.tolerations", Class::Dynamic, None, "a running Pod can be given more tolerations", "")
         .when(When::OnlyAdded),
     never("spec.tolerations", "a running Pod can be given more tolerations, and loses none"),

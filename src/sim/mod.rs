@@ -8,7 +8,7 @@ mod controller;
 mod executor;
 mod facts;
 mod kubelet;
-mod merge;
+pub mod merge;
 mod oracle;
 mod plan_oracle;
 mod random;

@@ -5,13 +5,19 @@
 #[allow(dead_code, unused_imports)]
 mod harness;
 mod real;
+mod real_pulls;
 mod real_restarts;
+mod registry;
 
 use std::process::ExitCode;
 
 /// Each of them starts containers.
 const TESTS_AT_ONCE: usize = 4;
 
+fn tests() -> Vec<harness::Test> {
+    [real::tests(), real_pulls::tests(), real_restarts::tests()].concat()
+}
+
 fn main() -> ExitCode {
-    harness::suite::run_as_root("node", &[], TESTS_AT_ONCE, &[real::tests(), real_restarts::tests()].concat())
+    harness::suite::run_as_root("node", &[], TESTS_AT_ONCE, &tests())
 }

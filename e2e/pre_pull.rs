@@ -181,6 +181,7 @@ async fn helpers_fit_the_strictest_pod_security(space: Space) -> Result {
     });
     space.create_settled(pre_pull(json!({"template": {"spec": {"containers": [container]}}}))).await?;
     space.set_image("web", "v2").await?;
+    space.event("PulledImage", "v2").await?;
     space.settled("web").await?;
     no_helper_is_left(&space).await
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolume, Pod};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
-use crate::harness::space::{is_ready, pod_name, uid};
-use crate::harness::{Context, Failure, Result, Space, eventually, image};
+use crate::harness::space::{pod_name, uid};
+use crate::harness::{Context, Result, Space, eventually, image};
 use crate::{ensure, ensure_eq};
 
 /// Real containers take their time.
@@ -94,12 +94,6 @@ pub async fn file_becomes(space: &Space, pod: &str, container: &str, path: &str,
     .await
 }
 
-/// A strategic merge patch of a Pod, as the manager's are. It returns the server's refusal as text.
-pub async fn patch_pod(space: &Space, name: &str, patch: Value) -> std::result::Result<Pod, String> {
-    let patched = space.pods().patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-    patched.map_err(|error| error.to_string())
-}
-
 pub async fn make_config_map(space: &Space, name: &str, data: Value) -> Result {
     make(space, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}))
 }
@@ -134,19 +128,6 @@ pub async fn make_bound_claim(space: &Space, name: &str, file: &str, content: &s
         let phase = space.claim(name).await?.status.and_then(|status| status.phase);
         ensure_eq!(phase.as_deref(), Some("Bound"), "phase of {name}");
         Ok(())
-    })
-    .await
-}
-
-/// Waits until the Pod is Ready with its present spec seen by the kubelet.
-pub async fn settled(space: &Space, name: &str) -> Result<Pod> {
-    eventually(PATIENCE, &format!("{name} is Ready with its present spec"), async || {
-        let pod = space.pod(name).await?;
-        let observed = pod.status.as_ref().and_then(|status| status.observed_generation);
-        if is_ready(&pod) && observed == pod.metadata.generation {
-            return Ok(pod);
-        }
-        Err(Failure(format!("{:?} {}", observed, crate::harness::space::describe(&pod))))
     })
     .await
 }

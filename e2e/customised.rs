@@ -7,6 +7,7 @@ mod follows;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
 mod harness;
+mod rows;
 
 use std::process::ExitCode;
 
@@ -14,5 +15,6 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    harness::suite::run_as_root("node", &["--customised", "--stock-node"], TESTS_AT_ONCE, &follows::tests())
+    let tests = [follows::tests(), rows::customised::tests(), rows::mixed::tests()].concat();
+    harness::suite::run_as_root(&["--customised", "--stock-node"], TESTS_AT_ONCE, &tests, &rows::mixed::last::tests())
 }

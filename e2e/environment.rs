@@ -290,9 +290,7 @@ async fn pods_with_values_in_annotations_are_adopted_without_a_restart(space: Sp
     for pod in &changed {
         space.label(pod_name(pod), "controller-revision-hash", None).await?;
     }
-    for revision in ["controllerrevisions"] {
-        space.kubectl(&["delete", revision, "--all"], None)?;
-    }
+    space.kubectl(&["delete", "controllerrevisions", "--all"], None)?;
     space.create_settled(with(manifest, json!({"spec": containers("v1", "1")}))).await?;
     for (old, new) in changed.iter().zip(space.pods_of("web").await?) {
         ensure_eq!(restarted(old, &new)?, [""; 0], "containers of {} that were restarted", pod_name(&new));

@@ -2,14 +2,15 @@
 //! are patched by hand. Each test is a row of `e2e/cluster/customised/README.md`.
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::containers::{
     PATIENCE, Seen, container, env_in, file_becomes, file_in, make, make_bound_claim, make_config_map, make_secret,
-    patch_pod, settled, statuses,
+    statuses,
 };
 use crate::harness::manifest::with;
-use crate::harness::space::{is_ready, pod_condition};
+use crate::harness::space::{describe, is_ready, pod_condition};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually, holds};
 use crate::{ensure, ensure_eq, test_list};
@@ -28,6 +29,25 @@ test_list![
     what_is_not_in_the_contract_is_refused,
     a_stock_kubelet_does_nothing,
 ];
+
+/// A strategic merge patch of a Pod, as the manager's are. It returns the server's refusal as text.
+async fn patch_pod(space: &Space, name: &str, patch: Value) -> std::result::Result<Pod, String> {
+    let patched = space.pods().patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    patched.map_err(|error| error.to_string())
+}
+
+/// Waits until the Pod is Ready with its present spec seen by the kubelet.
+async fn settled(space: &Space, name: &str) -> Result<Pod> {
+    eventually(PATIENCE, &format!("{name} is Ready with its present spec"), async || {
+        let pod = space.pod(name).await?;
+        let observed = pod.status.as_ref().and_then(|status| status.observed_generation);
+        if is_ready(&pod) && observed == pod.metadata.generation {
+            return Ok(pod);
+        }
+        Err(Failure(format!("{:?} {}", observed, describe(&pod))))
+    })
+    .await
+}
 
 const CUSTOMISED: &str = "localhost";
 const STOCK: &str = "127.0.0.2";

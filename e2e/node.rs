@@ -1,6 +1,7 @@
 //! Tests on this machine's own kubelet and containerd: what no fake node can show. They need root,
 //! and are skipped where it is not given.
 
+mod containers;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
 mod harness;
@@ -8,6 +9,7 @@ mod real;
 mod real_pulls;
 mod real_restarts;
 mod registry;
+mod rows;
 
 use std::process::ExitCode;
 
@@ -15,9 +17,10 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn tests() -> Vec<harness::Test> {
-    [real::tests(), real_pulls::tests(), real_restarts::tests()].concat()
+    [real::tests(), real_pulls::tests(), real_restarts::tests(), rows::stock::tests(), rows::resources::tests()]
+        .concat()
 }
 
 fn main() -> ExitCode {
-    harness::suite::run_as_root("node", &[], TESTS_AT_ONCE, &tests())
+    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &[])
 }

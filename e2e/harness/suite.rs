@@ -169,16 +169,16 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 /// Runs tests on kubelets of this machine, so many at once; where there are no rights for that they
 /// are skipped.
 #[allow(dead_code)] // the tests with fake nodes have no use for it
-pub fn run_as_root(provider: &str, cluster: &[&str], at_once: usize, tests: &[Test]) -> ExitCode {
+pub fn run_as_root(cluster: &[&str], at_once: usize, tests: &[Test], last: &[Test]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(at_once);
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !is_root && !arguments.list {
         println!("skipped: a kubelet needs root");
-        println!("0 passed, 0 failed, {} skipped", tests.len());
+        println!("0 passed, 0 failed, {} skipped", tests.len() + last.len());
         return ExitCode::SUCCESS;
     }
-    run(&arguments, provider, cluster, tests, &[])
+    run(&arguments, "node", cluster, tests, last)
 }
 
 /// Runs the tests, then those that look back at all of them, and prints one closing line.

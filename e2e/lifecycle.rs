@@ -26,6 +26,7 @@ test_list![
     each_step_of_a_hook_is_one_write_at_most,
     a_template_that_is_taken_back_while_a_hook_holds_touches_nothing,
     a_second_template_while_a_hook_holds_loses_nothing,
+    a_pod_that_is_not_back_yet_is_prepared_anew_for_the_next_template,
     a_pause_while_a_hook_holds_puts_the_pod_back_into_service,
     a_template_that_must_re_create_asks_the_other_hook,
     a_new_pod_is_not_available_until_it_is_called_normal,
@@ -340,6 +341,44 @@ async fn a_second_template_while_a_hook_holds_loses_nothing(space: Space) -> Res
         ensure_eq!((uid(&new), image_of(&new)), (uid(old), image("v3").as_str()), "{name}");
         ensure_eq!(annotation(&new, "note"), Some("new"), "annotation of {name}");
     }
+    Ok(())
+}
+
+async fn a_pod_that_is_not_back_yet_is_prepared_anew_for_the_next_template(space: Space) -> Result {
+    let hook = json!({"labelsHandler": {HOLD: "true"}, "finalizersHandler": [FINALIZER]});
+    let own = json!({"replicas": 1, "template": {"metadata": {"finalizers": [FINALIZER, "example.com/other"]}}});
+    space.create_settled(hooked(json!({"inPlaceUpdate": hook}), own)).await?;
+    let before = space.pod("web-0").await?;
+    let finalizers = async |names: &[&str]| {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": names}}));
+        space.pods().patch("web-0", &PatchParams::default(), &patch).await.map(|_| ())
+    };
+    space.set_image("web", "v2").await?;
+    in_state(&space, "web-0", "PreparingUpdate").await?;
+    let_go(&space, "web-0").await?;
+    holds(seconds(1), "one mark is enough to hold it", async || {
+        ensure_eq!(image_of(&space.pod("web-0").await?), image("v1"), "image");
+        Ok(())
+    })
+    .await?;
+    finalizers(&["example.com/other"]).await?;
+    in_state(&space, "web-0", "Updated").await?;
+    space.set_image("web", "v3").await?;
+    let pod = in_state(&space, "web-0", "PreparingUpdate").await?;
+    ensure_eq!(label(&pod, HOLD), Some("true"), "the label is back");
+    let mut marks = pod.metadata.finalizers.clone().unwrap_or_default();
+    marks.sort();
+    ensure_eq!(marks, [FINALIZER, "example.com/other"], "the finalizer is back, and the other one is kept");
+    ensure_eq!(image_of(&pod), image("v2"), "image");
+    let_go(&space, "web-0").await?;
+    finalizers(&[]).await?;
+    in_state(&space, "web-0", "Updated").await?;
+    take_back(&space, "web-0").await?;
+    finalizers(&[FINALIZER]).await?;
+    space.settled("web").await?;
+    let pod = space.pod("web-0").await?;
+    ensure_eq!((uid(&pod), image_of(&pod), state(&pod)), (uid(&before), image("v3").as_str(), "Normal"), "web-0");
+    finalizers(&[]).await?;
     Ok(())
 }
 

@@ -463,3 +463,19 @@ fn a_third_template_while_a_pod_is_held_ends_on_that_template() {
         assert_eq!(deeds(&world.plan()), ["close web-1"], "{policy}");
     }
 }
+
+#[test]
+fn after_an_update_in_place_a_pod_is_called_normal_by_its_hook_too() {
+    let updated = |mark: bool| {
+        let mut world = World::settled(1, json!({}));
+        world.spec["lifecycle"] = json!({"preNormal": {"labelsHandler": {"online": "true"}, "markPodNotReady": mark}});
+        close(&mut world.pods[0]);
+        in_state(&mut world.pods[0], HookState::Updating, 5);
+        world
+    };
+    assert_eq!(moves(&updated(false).plan()), ["open web-0 -> PreparingNormal"]);
+    assert_eq!(moves(&updated(true).plan()), ["state web-0 -> PreparingNormal"], "no traffic yet");
+    let mut online = updated(true);
+    online.pods[0].labels.insert("online".into(), "true".into());
+    assert_eq!(moves(&online.plan()), ["open web-0 -> Normal"]);
+}

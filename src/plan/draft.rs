@@ -40,6 +40,8 @@ pub struct Draft {
     pub claims_blocked: Vec<(&'static str, String)>,
     /// The nodes of the next Pods do not have the new images yet: nothing that serves is touched.
     pub images_are_waited_for: bool,
+    /// One of them cannot be pulled.
+    pub images_fail: bool,
     pub helpers_wanted: BTreeSet<Box<str>>,
     /// Slots whose claims grow now: others wait for them as for Pods that are not available.
     pub growing: BTreeSet<Ordinal>,

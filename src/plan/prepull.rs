@@ -64,6 +64,7 @@ pub fn prepare(context: Context<'_>, draft: &mut Draft, outdated: &[&Slot]) {
         }
         draft.helpers_wanted.insert(name.into());
     }
+    draft.images_fail = !failures.is_empty();
     failures.append(&mut under_way);
     if let Some(message) = failures.into_iter().next() {
         draft.wait("WaitingForImage", message);

@@ -242,11 +242,21 @@ fn advance(
     closed_since: Option<Timestamp>,
 ) -> bool {
     let pod = &member.pod;
-    if !grow::before_update(context, draft, slot, member) || !prepull::before_update(context, draft, member) {
+    if !grow::before_update(context, draft, slot, member) {
+        return false;
+    }
+    if !prepull::before_update(context, draft, member) {
+        // Nobody knows when: a Pod that its hook has out of service goes back.
+        if draft.images_fail {
+            draft.unwanted.insert(slot.ordinal);
+        }
         return false;
     }
     match step(context, draft, changes, member) {
-        Step::Waiting => false,
+        Step::Waiting => {
+            draft.unwanted.insert(slot.ordinal);
+            false
+        }
         Step::Free(patch) => {
             draft.act(&pod.name, patch_action(context, slot, member, &patch));
             true

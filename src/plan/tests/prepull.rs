@@ -210,3 +210,19 @@ fn a_helper_runs_nothing_fits_the_strictest_policy_and_is_nobody_elses_pod() {
         assert_eq!(pod.pointer(path), expected.as_ref(), "{path}");
     }
 }
+
+#[test]
+fn a_pod_that_its_hook_has_out_of_service_goes_back_when_the_image_cannot_be_pulled() {
+    let mut world = World::pulling(1, json!({}));
+    world.spec["lifecycle"] = json!({"inPlaceUpdate": {"labelsHandler": {"hold": "true"}, "markPodNotReady": true}});
+    world.pods[0].labels.insert("hold".into(), "true".into());
+    world.pods[0].labels.insert(names::HOOK_STATE_LABEL.into(), "PreparingUpdate".into());
+    world.pods[0].gate = Gate::Closed { since: Some(at(5)), reason: names::REASON_CONTAINER_REBUILDING.into() };
+    world.pods[0] = lost(world.pods[0].clone());
+    world.make_helpers();
+    assert_eq!(deeds(&world.plan()), [""; 0], "it is being pulled");
+    world.helper_says(0, "ErrImagePull: no such host");
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["open web-0"]);
+    assert!(message(&plan).contains("no such host"));
+}

@@ -19,6 +19,7 @@ use crate::model::{
 mod env_annotations;
 mod grow;
 mod lifecycle;
+mod pace;
 mod peers;
 mod prepull;
 

@@ -1,0 +1,313 @@
+//! How fast what goes on in a running Pod goes on: free, by a slot of the budget, or out of service.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::inplace::InPlaceState;
+use crate::model::pod::ResizeFacts;
+use crate::model::{Can, FieldKind, Nodes, Resources};
+
+fn probed(port: i64) -> Value {
+    let mut template = template("app:v1");
+    template["spec"]["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": port}});
+    template
+}
+
+fn with_mode(mode: &str) -> Value {
+    let mut template = template("app:v1");
+    template["spec"]["containers"][0]["env"] = json!([{"name": "MODE", "value": mode}]);
+    template
+}
+
+fn with_cpu(cpu: &str) -> Value {
+    let mut template = template("app:v1");
+    template["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+    template
+}
+
+/// Three available Pods of `app:v1` on a customised cluster, and this template.
+fn changed(template: &Value, rolling_update: Value) -> World {
+    let mut world = World::settled(3, rolling_update);
+    world.abilities = Abilities::customised();
+    change(&mut world, template);
+    world
+}
+
+fn change(world: &mut World, template: &Value) {
+    world.spec["template"] = template.clone();
+    let number = i64::try_from(world.revisions.len()).unwrap() + 1;
+    world.add_revision(template, number);
+}
+
+fn newest(world: &World) -> Box<str> {
+    world.revisions.last().unwrap().hash.clone()
+}
+
+/// What the plan's patch of this Pod made of it, seen by the kubelet, so many seconds ago.
+fn carry_out(world: &mut World, plan: &Plan, ordinal: usize, seconds_ago: i64) {
+    let patches = plan.actions.iter().flatten().chain(&plan.disruptions);
+    let name = world.pods[ordinal].name.clone();
+    let patch = patches
+        .into_iter()
+        .find_map(|action| match action {
+            Action::PatchPod { target, patch, .. } if target.name == name => Some(patch.clone()),
+            _ => None,
+        })
+        .unwrap();
+    let annotations = patch.pointer("/metadata/annotations").unwrap();
+    let state = annotations[names::IN_PLACE_STATE_ANNOTATION].as_str().unwrap();
+    let mut state = InPlaceState::parse(state).unwrap();
+    state.patched_at = at(seconds_ago);
+    let revision = newest(world);
+    let pod = &mut world.pods[ordinal];
+    pod.generation = state.generation;
+    pod.observed_generation = Some(state.generation);
+    pod.in_place_state = Some(state.to_json().into());
+    pod.labels.insert(names::REVISION_LABEL.into(), revision);
+    pod.resource_version = format!("20{ordinal}").into();
+    world.status.disrupted = plan.status.disrupted.clone();
+}
+
+fn ledger(plan: &Plan) -> Vec<i64> {
+    plan.status.disrupted.iter().map(|entry| entry.ordinal).collect()
+}
+
+#[test]
+fn a_probe_takes_a_slot_and_leaves_the_gate_alone() {
+    let plan = changed(&probed(80), json!({})).plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    assert!(plan.actions.iter().flatten().next().is_none(), "it stands in no ledger");
+    assert_eq!(ledger(&plan), [2]);
+    assert_eq!(deeds(&changed(&probed(80), json!({"maxUnavailable": 2})).plan()), ["patch web-2", "patch web-1"]);
+}
+
+/// A bad probe shows when the Pod has been watched for a while: until then nobody else gets it.
+#[test]
+fn the_slot_is_held_until_the_pod_was_available_for_min_ready_seconds_since_the_patch() {
+    let mut world = changed(&probed(80), json!({"minReadySeconds": 10}));
+    let first = world.plan();
+    carry_out(&mut world, &first, 2, 4);
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    assert_eq!((ledger(&plan), plan.wake_at), (vec![2], Some(at(-6))));
+    carry_out(&mut world, &first, 2, 11);
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+    world.answers.live_pods = [(2, LivePod::Found(Arc::new(world.pods[2].clone())))].into();
+    let plan = world.plan();
+    assert_eq!((deeds(&plan), ledger(&plan)), (vec!["patch web-1".to_owned()], vec![1]));
+}
+
+#[test]
+fn a_pod_that_loses_readiness_by_its_probe_holds_the_others_up_and_is_mended_by_the_next_template() {
+    let mut world = changed(&probed(80), json!({}));
+    let first = world.plan();
+    carry_out(&mut world, &first, 2, 30);
+    world.pods[2] = lost(world.pods[2].clone());
+    assert_eq!(deeds(&world.plan()), [""; 0]);
+    change(&mut world, &probed(81));
+    assert_eq!(deeds(&world.plan()), ["patch web-2"]);
+}
+
+/// The slot is the Pod's own: it goes on with it, and the status is written before.
+#[test]
+fn a_second_change_goes_on_in_the_same_slot() {
+    let mut world = changed(&probed(80), json!({"minReadySeconds": 30}));
+    let first = world.plan();
+    carry_out(&mut world, &first, 2, 4);
+    change(&mut world, &probed(81));
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    assert_eq!((ledger(&plan), &*plan.status.disrupted[0].resource_version), (vec![2], "202"));
+    assert_eq!(plan.status_write, StatusWrite::Now);
+}
+
+#[test]
+fn tolerations_go_to_all_pods_at_once_behind_the_pods_own() {
+    let mut template = template("app:v1");
+    template["spec"]["tolerations"] = json!([{"key": "mine", "operator": "Exists"}]);
+    let mut world = changed(&template, json!({}));
+    world.abilities = Abilities::stock();
+    let asked = world.plan().questions;
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let own = json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300});
+    let whole = Arc::new(json!({"spec": {"tolerations": [own]}}));
+    world.answers.whole_pods = world.pods.iter().map(|pod| (pod.uid.clone(), Arc::clone(&whole))).collect();
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2", "patch web-1", "patch web-0"]);
+    assert_eq!(ledger(&plan), [0; 0]);
+    let Some(Action::PatchPod { patch, .. }) = plan.actions.iter().flatten().next() else { panic!("no patch") };
+    assert_eq!(patch.pointer("/spec/tolerations/0"), Some(&own));
+    assert_eq!(patch.pointer("/spec/tolerations/1/key"), Some(&json!("mine")));
+}
+
+/// However many Pods there are: each look reads a bounded number of them.
+#[test]
+fn a_bounded_number_of_whole_pods_is_read_for_tolerations() {
+    let mut template = template("app:v1");
+    template["spec"]["tolerations"] = json!([{"key": "mine", "operator": "Exists"}]);
+    let mut world = World::settled(40, json!({}));
+    change(&mut world, &template);
+    let asked = world.plan().questions;
+    assert_eq!(asked.len(), 16);
+    for question in asked {
+        let Question::WholePod { uid, .. } = question else { panic!("{question:?}") };
+        world.answers.whole_pods.insert(uid, Arc::new(json!({"spec": {}})));
+    }
+    let plan = world.plan();
+    assert_eq!(deeds(&plan).len(), 16);
+    assert!(plan.wake_at.is_some(), "the others' turn comes");
+}
+
+#[test]
+fn what_nobody_knows_is_asked_once_and_nothing_is_done_before() {
+    let mut world = changed(&with_mode("a"), json!({}));
+    let labelled: BTreeSet<Box<str>> = ["node".into()].into();
+    world.abilities =
+        Abilities { apiserver: BTreeMap::new(), nodes: Nodes::Labelled(Arc::new(labelled)), by_hand: BTreeSet::new() };
+    let plan = world.plan();
+    let [Question::Ability { kinds, target, patch }] = plan.questions.as_slice() else {
+        panic!("{:?}", plan.questions)
+    };
+    assert_eq!((kinds.as_slice(), &*target.name), (&[FieldKind::Env][..], "web-2"));
+    assert!(patch.contains(r#""resourceVersion":"102""#) && patch.contains("MODE"), "{patch}");
+    world.abilities.apiserver.insert(FieldKind::Env, Can::Yes);
+    assert_eq!(deeds(&world.plan()), ["close web-2"]);
+    world.abilities.apiserver.insert(FieldKind::Env, Can::No("this apiserver does not take it".into()));
+    assert_eq!(deeds(&world.plan()), ["delete web-2"]);
+    // Paused, nobody needs to know.
+    world.abilities.apiserver.clear();
+    world.spec["updateStrategy"]["rollingUpdate"]["paused"] = json!(true);
+    assert_eq!(world.plan().questions, []);
+}
+
+#[test]
+fn a_policys_denial_is_told_and_no_pod_is_touched() {
+    let mut world = changed(&with_mode("a"), json!({}));
+    world.abilities = Abilities { by_hand: BTreeSet::new(), ..Abilities::stock() };
+    let denied = Can::Denied { reason: "AdmissionDenied".into(), message: "policy x says no".into() };
+    world.abilities.apiserver.insert(FieldKind::Env, denied);
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    assert_eq!(condition(&plan, "ReplicaFailure"), ("True", "AdmissionDenied"));
+    assert!(plan.wake_at.is_some_and(|at| at > world.snapshot().now));
+}
+
+#[test]
+fn what_blocks_many_pods_is_told_once_with_every_field() {
+    let mut template = with_mode("a");
+    template["spec"]["containers"][0]["command"] = json!(["run"]);
+    let mut world = changed(&template, json!({"podUpdatePolicy": "InPlaceOnly"}));
+    world.abilities = Abilities::stock();
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    let blocked = plan.status.conditions.iter().find(|one| one.type_ == "InPlaceUpdateBlocked").unwrap();
+    let message = blocked.message.clone().unwrap();
+    assert!(message.starts_with("Pods web-2, web-1, web-0: "), "{message}");
+    assert!(message.contains("[app].env[MODE]") && message.contains("[app].command"), "{message}");
+    assert_eq!(message.matches("[app].command").count(), 1, "{message}");
+}
+
+/// A world in which web-2 was given more cpu `seconds_ago`, and its node has no room.
+fn deferred(rolling_update: Value, seconds_ago: i64) -> World {
+    let mut world = World::settled(3, rolling_update);
+    let old = with_cpu("1");
+    world.revisions.clear();
+    let name = world.add_revision(&old, 1);
+    world.status.current_revision = Some(name.clone());
+    world.status.update_revision = Some(name);
+    for pod in &mut world.pods {
+        pod.labels.insert(names::REVISION_LABEL.into(), world.revisions[0].hash.clone());
+        let one = Resources { cpu_request_millicores: Some(1000), ..Resources::default() };
+        pod.containers[0].resources = Some(Box::new(one));
+        pod.containers[0].status_resources = Some(Box::new(one));
+    }
+    change(&mut world, &with_cpu("64"));
+    let plan = world.plan();
+    carry_out(&mut world, &plan, 2, seconds_ago);
+    let wanted = Resources { cpu_request_millicores: Some(64_000), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(wanted));
+    let facts = ResizeFacts { reason: "Infeasible".into(), message: "not enough cpu".into() };
+    world.pods[2].resize = Some(Box::new(facts));
+    world
+}
+
+#[test]
+fn a_resize_goes_first_and_takes_a_slot() {
+    let mut world = World::settled(2, json!({}));
+    change(&mut world, &with_cpu("1"));
+    // From BestEffort: another QoS class.
+    assert_eq!(deeds(&world.plan()), ["delete web-1"]);
+    let world = deferred(json!({}), 5);
+    assert_eq!(world.status.disrupted.len(), 1);
+}
+
+#[test]
+fn a_resize_that_the_node_cannot_do_is_told_and_given_up_after_its_time() {
+    let plan = deferred(json!({}), 5).plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    let progressing = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    assert_eq!(progressing.reason.as_deref(), Some("WaitingForResize"));
+    assert!(progressing.message.clone().unwrap().contains("Infeasible: not enough cpu"), "{progressing:?}");
+    assert_eq!(deeds(&deferred(json!({}), 601).plan()), ["delete web-2"]);
+    let plan = deferred(json!({"podUpdatePolicy": "InPlaceOnly"}), 601).plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    assert_eq!(condition(&plan, "InPlaceUpdateBlocked").0, "True");
+}
+
+#[test]
+fn over_its_time_an_update_is_only_reported_while_things_stand_by_order() {
+    let mut paused = deferred(json!({}), 601);
+    paused.spec["updateStrategy"]["rollingUpdate"]["paused"] = json!(true);
+    let mut on_delete = deferred(json!({}), 601);
+    on_delete.spec["updateStrategy"] = json!({"type": "OnDelete"});
+    let mut held = deferred(json!({}), 601);
+    held.spec["updateStrategy"]["rollingUpdate"]["partition"] = json!(3);
+    for world in [paused, on_delete, held] {
+        let plan = world.plan();
+        assert_eq!(deeds(&plan), [""; 0]);
+        assert!(plan.events.iter().any(|event| event.reason == "InPlaceUpdateTimeout"), "{:?}", plan.events);
+    }
+}
+
+/// A resize that others asked for has no part in ours.
+#[test]
+fn a_resize_by_others_is_not_waited_for() {
+    let mut world = deferred(json!({}), 700);
+    let other = Resources { cpu_request_millicores: Some(5000), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(other));
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+}
+
+/// The apiserver took the change and the kubelet does not follow.
+#[test]
+fn a_stock_kubelet_behind_a_customised_apiserver_is_named_and_the_pod_re_created_in_the_end() {
+    let patched = |seconds_ago: i64| {
+        let mut world = changed(&with_mode("a"), json!({}));
+        let closing = world.plan();
+        assert_eq!(deeds(&closing), ["close web-2"]);
+        world.status.disrupted = closing.status.disrupted.clone();
+        world.pods[2].gate = Gate::Closed { since: Some(at(20)), reason: names::REASON_CONTAINER_REBUILDING.into() };
+        world.pods[2] = lost(world.pods[2].clone());
+        let plan = world.plan();
+        assert_eq!(deeds(&plan), ["patch web-2"]);
+        carry_out(&mut world, &plan, 2, seconds_ago);
+        world
+    };
+    let plan = patched(60).plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    let progressing = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    let message = progressing.message.clone().unwrap();
+    assert!(message.contains("container app") && message.contains("its env changed"), "{message}");
+    assert!(message.contains("the kubelet of node node seems to be a stock one"), "{message}");
+    assert_eq!(deeds(&patched(601).plan()), ["delete web-2"]);
+    // The template goes back: the container was started with it, so all is well.
+    let mut back = patched(60);
+    back.spec["template"] = template("app:v1");
+    let plan = back.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    back.revisions.rotate_left(1);
+    carry_out(&mut back, &plan, 2, 1);
+    assert_eq!(deeds(&back.plan()), ["open web-2"]);
+}

@@ -57,8 +57,9 @@ impl Reconciler {
         Done { action, shows, result }
     }
 
-    /// The resize, and the rest on the state that came of it. Should the rest fail, the next plan
-    /// finds a Pod that has its resources.
+    /// The resize, and the rest on the state that came of it. The kubelet answers the resize with
+    /// writes of its own: as long as they leave the spec alone, the rest still holds. Should it fail,
+    /// the next plan finds a Pod that has its resources.
     async fn resize_and_patch(
         &self,
         set: &SetFacts,
@@ -67,15 +68,33 @@ impl Reconciler {
         patch: &Value,
         shows: &mut Owed,
     ) -> Result<(), CallError> {
+        const TRIES_MAX: u32 = 4;
         let at = At::one(Kind::Pod, &set.namespace, &target.name);
         let written = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at.resize(), Some(resize)).await;
         note_written(Kind::Pod, &target.name, &written, Some(target), shows);
-        let resized = written?;
-        let version = resized.metadata.resource_version.as_deref().unwrap_or_default();
+        let resized = written?.metadata;
+        let mut found = resized.clone();
         let mut patch = patch.clone();
-        patch["metadata"]["resourceVersion"] = version.into();
-        let target = Target { resource_version: version.into(), ..target.clone() };
-        self.patch::<PodObject>(Verb::StrategicPatch, at, &target, &patch, shows).await
+        let mut tries = 1;
+        loop {
+            let version = found.resource_version.as_deref().unwrap_or_default();
+            patch["metadata"]["resourceVersion"] = version.into();
+            let target = Target { resource_version: version.into(), ..target.clone() };
+            let mut owed = Owed::new();
+            let result = self.patch::<PodObject>(Verb::StrategicPatch, at, &target, &patch, &mut owed).await;
+            let again = tries < TRIES_MAX && result.as_ref().is_err_and(|error| error.failure == Failure::Conflict);
+            if again {
+                tries += 1;
+                found = self.apiserver.read::<PodObject>(Verb::Get, at).await?.metadata;
+            }
+            let same = found.uid == resized.uid
+                && found.generation == resized.generation
+                && found.deletion_timestamp == resized.deletion_timestamp;
+            if !again || !same {
+                shows.extend(owed);
+                return result;
+            }
+        }
     }
 
     async fn create_pod(

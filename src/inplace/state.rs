@@ -156,6 +156,9 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
                 record.started = Some(rebuild.old_fields.clone());
             }
             record.wanted = Some(rebuild.new_fields.clone());
+            if was_resized_before(update, &rebuild.container) {
+                record.started = None;
+            }
         }
         containers.insert(container.name.clone(), record);
     }
@@ -177,6 +180,13 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
         resized,
         needs: update.needs.iter().map(|kind| kind.name().into()).collect(),
     }
+}
+
+/// The resize was made without the rest of its update, so nobody knows whether the container that
+/// runs was started before it or by it.
+fn was_resized_before(update: &InPlacePatch, container: &str) -> bool {
+    update.resized.iter().any(|(name, _)| **name == *container)
+        && !update.resize.iter().any(|operation| *operation.entry.name == *container)
 }
 
 /// Every text that the container's image has had since it was known what it was started with.

@@ -156,3 +156,20 @@ proptest! {
         prop_assert!(InPlaceState::parse(&text).is_none());
     }
 }
+
+/// Half way: the resize was made, the rest was not. The kubelet may have restarted the container.
+#[test]
+fn a_container_that_was_resized_before_the_rest_of_its_update_may_be_either() {
+    use crate::inplace::Entry;
+    use crate::inplace::operations::Operation;
+    use crate::model::FieldKind;
+    let pod = pod(None, "app:A", Some("X"), "app:A");
+    let now = samples::time(PATCHED);
+    let mut update = to(None, "F", "G");
+    update.resized = vec![("app".into(), Resources::default())];
+    let started = |update: &InPlacePatch| next_state(&pod, update, "new", now).containers["app"].started.clone();
+    assert_eq!(started(&update), None);
+    let entry = Entry { list: "containers", name: "app".into() };
+    update.resize = vec![Operation { needs: Some(FieldKind::Resize), entry, fields: serde_json::Map::new() }];
+    assert_eq!(started(&update), Some("F".into()));
+}

@@ -91,7 +91,13 @@ fn environment(old: &Value, new: &Value) -> Object {
         for variable in new_list {
             let before = by(old_list, "name", variable);
             if before != Some(variable) {
-                let value_from = replaced(before.and_then(|before| before.get("valueFrom")), variable.get("valueFrom"));
+                let mut value_from =
+                    replaced(before.and_then(|before| before.get("valueFrom")), variable.get("valueFrom"));
+                // A Pod may hold a literal as a reference to an annotation of its own.
+                let was_literal = before.is_some_and(|before| before.get("valueFrom").is_none());
+                if let Some(source) = value_from.as_object_mut().filter(|_| was_literal) {
+                    source.entry("fieldRef").or_insert(Value::Null);
+                }
                 entries.push(json!({
                     "name": variable.get("name"),
                     "value": variable.get("value"),

@@ -165,6 +165,44 @@ fn what_is_no_literal_before_and_after_takes_more() {
     }
 }
 
+/// A Pod from the time of the option is patched by a cluster that can: nothing of the reference stays.
+#[test]
+fn a_reference_gives_way_to_what_a_customised_cluster_writes() {
+    let with = |variable: Value| {
+        let mut template = template("slow", None);
+        template["spec"]["containers"][0]["env"] = json!([variable]);
+        template
+    };
+    let old = template("slow", None);
+    for new in [
+        json!({"name": "MODE", "value": "fast"}),
+        json!({"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}),
+        json!({"name": "MODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}),
+    ] {
+        let pod = made(&old, &by_annotations());
+        let facts = facts(&pod);
+        let update =
+            patch_of(decide_for(&old, &with(new.clone()), &facts, &Rules::default(), &Abilities::customised()));
+        let patch = pod_patch(
+            &facts,
+            PatchParts {
+                old_template: &old,
+                new_template: &with(new.clone()),
+                update: &update,
+                revision_hash: "new",
+                state: None,
+                tolerations: &[],
+            },
+        );
+        let mut seen = samples::merged(&pod, &patch).pointer("/spec/containers/0/env/0").unwrap().clone();
+        // A field of its own, which the apiserver fills in.
+        if let Some(reference) = seen.pointer_mut("/valueFrom/fieldRef").and_then(Value::as_object_mut) {
+            reference.remove("apiVersion");
+        }
+        assert_eq!(seen, new);
+    }
+}
+
 #[test]
 fn an_empty_value_is_a_value() {
     let mut old = template("slow", None);

@@ -22,6 +22,7 @@ mod lifecycle;
 mod pace;
 mod peers;
 mod prepull;
+mod restarts;
 
 const NOW: i64 = 1_800_000_000;
 

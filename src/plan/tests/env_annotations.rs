@@ -79,3 +79,66 @@ fn an_adopted_pod_with_references_equals_its_template() {
     world.answers.whole_pods = [("uid-0".into(), Arc::new(whole))].into();
     assert_ne!(deeds(&world.plan()), ["patch web-0"]);
 }
+
+/// One available Pod with `MODE=slow`, made so; the template says `MODE=fast`.
+fn changing(rolling_update: Value) -> World {
+    let mut world = empty("slow", rolling_update);
+    world.pods = vec![pod(0, "app:v1")];
+    world.pods[0].labels.insert(names::REVISION_LABEL.into(), world.revisions[0].hash.clone());
+    world.pods[0].containers[0].env_in_annotations = ["MODE".into()].into();
+    world.spec["template"] = with_mode("fast");
+    world.add_revision(&with_mode("fast"), 2);
+    world
+}
+
+fn with(mut rolling_update: Value, field: &str, value: Value) -> Value {
+    rolling_update[field] = value;
+    rolling_update
+}
+
+#[test]
+fn a_changed_value_goes_through_gate_and_ledger_and_is_one_patch() {
+    let mut world = changing(annotations());
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["close web-0"]);
+    assert_eq!(plan.status.disrupted.len(), 1);
+    world.status = plan.status;
+    world.pods[0] = PodFacts {
+        gate: Gate::Closed { since: Some(at(1)), reason: names::REASON_CONTAINER_REBUILDING.into() },
+        ..lost(world.pods[0].clone())
+    };
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-0"]);
+    let Some(Action::PatchPod { patch, resize: None, .. }) = plan.actions.iter().flatten().next() else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(patch["metadata"]["annotations"][key("app", "MODE")], "fast");
+    assert_eq!(patch["metadata"]["labels"][names::REVISION_LABEL], json!(world.revisions[1].hash));
+    assert!(patch["metadata"]["annotations"][names::IN_PLACE_STATE_ANNOTATION].is_string());
+    assert_eq!(patch["spec"], json!({"containers": [{"name": "app", "image": "docker.io/library/app:v1"}]}));
+}
+
+#[test]
+fn policies_hold_for_changed_values_too() {
+    assert_eq!(deeds(&changing(with(annotations(), "paused", json!(true))).plan()), [""; 0]);
+    assert_eq!(deeds(&changing(with(annotations(), "partition", json!(1))).plan()), [""; 0]);
+    let recreated = changing(with(annotations(), "podUpdatePolicy", json!("ReCreate"))).plan();
+    assert_eq!(deeds(&recreated), ["delete web-0"]);
+    assert_eq!(deeds(&changing(with(annotations(), "podUpdatePolicy", json!("InPlaceOnly"))).plan()), ["close web-0"]);
+}
+
+#[test]
+fn a_pod_without_references_is_re_created_once_or_blocked() {
+    let without = |policy: &str| {
+        let mut world = changing(with(annotations(), "podUpdatePolicy", json!(policy)));
+        world.pods[0].containers[0].env_in_annotations = Box::default();
+        world.plan()
+    };
+    let plan = without("InPlaceIfPossible");
+    let Some(Action::DeletePod { reason, .. }) = plan.disruptions.first() else { panic!("{plan:?}") };
+    assert!(reason.contains("made before env was set to Annotations"), "{reason}");
+    let plan = without("InPlaceOnly");
+    assert_eq!(deeds(&plan), [""; 0]);
+    let blocked = plan.status.conditions.iter().find(|one| one.type_ == "InPlaceUpdateBlocked").unwrap();
+    assert!(blocked.message.as_deref().unwrap_or_default().contains("env[MODE]"), "{blocked:?}");
+}

@@ -129,7 +129,7 @@ pub(super) fn of_container(
         return Some(unseen(format!("container {name}: the kubelet has not seen the update yet")));
     }
     let other_id = container.container_id.is_some() && container.container_id != record.container_id;
-    if is_turned_round(record, container) {
+    if is_turned_round(record, container) && !(other_id && record.may_be_another(container)) {
         // Turned round, or patched before it ever ran: the kubelet may never have seen anything else.
         let ever_ran = container.container_id.is_some();
         return (container.running.is_none()).then(|| not_running(container, ever_ran));
@@ -151,8 +151,10 @@ pub(super) fn of_container(
     }
     let settled_at = settled_at(container, state);
     // An image that did not change, or that the spec had before with other fields, is no sign.
-    let mut before = std::iter::once(&record.image).chain(&record.texts);
-    let shows_it = shows_its_image(container) && !before.any(|text| record.looks_the_same(text, &container.image));
+    let is_told = record.wanted.is_none() || record.started == record.wanted || record.image != container.image;
+    let mut others = record.texts_beside(container, &container.image);
+    let is_sign = is_told && !others.any(|text| record.looks_the_same(text, &container.image));
+    let shows_it = shows_its_image(container) && is_sign;
     if !shows_it && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
         let why = format!("container {name} was started again, and may not be the new one yet");

@@ -12,7 +12,7 @@ use super::diff::{Difference, Entry};
 use super::env_annotations::{key, literals};
 use super::operations::{Operation, find};
 use super::progress::{Progress, progress};
-use super::state::{ContainerRecord, InPlaceState};
+use super::state::InPlaceState;
 use super::table::{Class, annotation_row};
 use crate::model::{AnnotationRules, ContainerFacts, ContainerKind, FieldKind, PodFacts};
 
@@ -152,11 +152,13 @@ impl Restarts {
         for one in lasting {
             let by_annotations = restarts.by_annotations.contains(one.entry);
             let asked = by_annotations || !self.asked_by.is_empty();
+            let Some(found) = container_of(pod, one.entry).filter(|_| asked || one.gets_image) else { continue };
             let record = under_way.as_ref().and_then(|state| state.containers.get(&one.entry.name));
-            // An earlier change asked for it, and its image is to be what the container may have been started with.
-            let owed = one.gets_image && record.is_some_and(|record| record.started.as_deref() != Some(one.new_fields));
-            let Some(found) = container_of(pod, one.entry).filter(|_| asked || owed) else { continue };
-            let avoid = record.map(texts_since).unwrap_or_default();
+            let avoid = record.map(|record| record.texts_with_other_fields(found, one.new_fields)).unwrap_or_default();
+            if !asked && !avoid.contains(&one.image) {
+                // The patch of its image says all.
+                continue;
+            }
             let text = if one.gets_image {
                 reference_of(found, one.image, one.always_pulls, &avoid)
             } else {
@@ -242,12 +244,6 @@ fn has_reference(container: &ContainerFacts, variable: &Variable) -> bool {
 
 fn container_of<'a>(pod: &'a PodFacts, entry: &Entry) -> Option<&'a ContainerFacts> {
     pod.containers.iter().find(|container| container.name == entry.name)
-}
-
-/// The image's texts with which the container may have been started since it was last known: none
-/// of them would surely make a kubelet start it again.
-fn texts_since(record: &ContainerRecord) -> Vec<&str> {
-    std::iter::once(&record.image).chain(&record.texts).map(|text| &**text).collect()
 }
 
 #[cfg(test)]

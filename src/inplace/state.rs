@@ -3,7 +3,7 @@
 //! was started with, and those that are wanted. With it an update is known to be done by another
 //! `containerID`, never by the image: the same image under a new tag is a real update.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -53,17 +53,43 @@ pub struct ContainerRecord {
     /// earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Box<str>>,
-    /// Other texts that its image had in the spec since: it may have been started with one of them
-    /// by now.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub texts: Vec<Box<str>>,
+    /// Other texts that its image had in the spec since, each with the fields that went with it (empty:
+    /// more than one set of them): it may have been started with any of these by now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl ContainerRecord {
     /// Whether a container of one of these images cannot be told from one of the other by its
     /// status, where that makes a difference.
     pub(super) fn looks_the_same(&self, left: &str, right: &str) -> bool {
-        if self.started == self.wanted { same_reference(left, right) } else { may_be_same_image(left, right) }
+        let images_alone =
+            self.started == self.wanted && self.texts.values().all(|fields| Some(fields) == self.started.as_ref());
+        if images_alone { same_reference(left, right) } else { may_be_same_image(left, right) }
+    }
+
+    /// Texts with which it may have been started with other fields than these: no kubelet would start
+    /// it again for one of them.
+    pub(super) fn texts_with_other_fields<'a>(&'a self, container: &'a ContainerFacts, fields: &str) -> Vec<&'a str> {
+        let since = self.texts.iter().map(|(text, fields)| (text, Some(fields)));
+        let all =
+            [(&self.image, self.started.as_ref()), (&container.image, self.wanted.as_ref())].into_iter().chain(since);
+        all.filter(|(_, with)| with.is_none_or(|with| **with != *fields)).map(|(text, _)| &**text).collect()
+    }
+
+    /// Whether a container may have been started since with another text than the spec has.
+    pub(super) fn may_be_another(&self, container: &ContainerFacts) -> bool {
+        self.texts_beside(container, &container.image).next().is_some()
+    }
+
+    /// The texts beside this one with which a container may have been started since it was known.
+    pub(super) fn texts_beside<'a>(
+        &'a self,
+        container: &'a ContainerFacts,
+        text: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        let all = [&self.image, &container.image].into_iter().chain(self.texts.keys());
+        all.map(|other| &**other).filter(move |other| *other != text)
     }
 }
 
@@ -146,7 +172,7 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
                 image: container.image.clone(),
                 started: None,
                 wanted: None,
-                texts: Vec::new(),
+                texts: BTreeMap::new(),
             },
             (None, None) => continue,
         };
@@ -190,9 +216,16 @@ fn was_resized_before(update: &InPlacePatch, container: &str) -> bool {
 }
 
 /// Every text that the container's image has had since it was known what it was started with.
-fn texts_since(record: &ContainerRecord, container: &ContainerFacts) -> Vec<Box<str>> {
-    let all = [&record.image, &container.image].into_iter().chain(&record.texts);
-    all.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+fn texts_since(record: &ContainerRecord, container: &ContainerFacts) -> BTreeMap<Box<str>, Box<str>> {
+    let mut texts = record.texts.clone();
+    for (text, fields) in [(&record.image, &record.started), (&container.image, &record.wanted)] {
+        let fields = fields.clone().unwrap_or_default();
+        let with = texts.entry(text.clone()).or_insert_with(|| fields.clone());
+        if *with != fields {
+            *with = "".into();
+        }
+    }
+    texts
 }
 
 /// What a container runs now, from what it ran when it was patched before. `waits_for`: what that
@@ -203,7 +236,7 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
         image: container.image.clone(),
         started: record.wanted.clone(),
         wanted: record.wanted.clone(),
-        texts: Vec::new(),
+        texts: BTreeMap::new(),
     };
     let Some(id) = container.container_id.clone().filter(|id| Some(id) != record.container_id.as_ref()) else {
         return match waits_for {
@@ -215,15 +248,25 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
     if waits_for.is_none() {
         return new_fields();
     }
-    let shows = |image: &str| container.status_image.as_deref().is_some_and(|shown| same_reference(shown, image));
-    let other_image = !record.looks_the_same(&record.image, &container.image);
-    // Half done: the container may have crashed and come back by itself before the kubelet saw
-    // the patch. Its image tells, where that changed too; fields alone leave no trace in the status.
-    match (other_image, shows(&record.image)) {
-        (true, true) => ContainerRecord { container_id: Some(id), ..record.clone() },
-        (true, false) => ContainerRecord { container_id: Some(id), ..new_fields() },
-        (false, _) if record.started == record.wanted => ContainerRecord { container_id: Some(id), ..new_fields() },
-        (false, _) => ContainerRecord { container_id: Some(id), started: None, ..new_fields() },
+    // Half done: it may have been started by any patch since, or have crashed and come back by itself
+    // before the kubelet saw one. Its image tells, where no other text stands for that image; fields
+    // alone leave no trace in the status.
+    let is_of = |text: &str| {
+        let shown = container.status_image.as_deref().is_some_and(|shown| same_reference(shown, text));
+        shown && !record.texts_beside(container, text).any(|other| record.looks_the_same(other, text))
+    };
+    let turned_round = record.image == container.image;
+    let alone = record.texts_beside(container, &container.image).next().is_none();
+    match record.started == record.wanted {
+        // Earlier versions knew of images alone.
+        _ if record.wanted.is_none() && is_of(&record.image) => {
+            ContainerRecord { container_id: Some(id), ..record.clone() }
+        }
+        _ if record.wanted.is_none() => ContainerRecord { container_id: Some(id), ..new_fields() },
+        true if turned_round && (alone || is_of(&container.image)) => new_fields(),
+        _ if !turned_round && is_of(&record.image) => ContainerRecord { container_id: Some(id), ..record.clone() },
+        _ if !turned_round && is_of(&container.image) => new_fields(),
+        _ => ContainerRecord { started: None, ..new_fields() },
     }
 }
 

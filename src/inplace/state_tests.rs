@@ -15,7 +15,7 @@ fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>,
             image: image.into(),
             started: None,
             wanted: None,
-            texts: Vec::new(),
+            texts: BTreeMap::new(),
         };
         InPlaceState {
             revision: "old".into(),

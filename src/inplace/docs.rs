@@ -92,9 +92,12 @@ what that one was started with: its image, and a hash of its environment, its mo
 An update without effect for `timeoutSeconds` is given up: `InPlaceIfPossible` re-creates the Pod, `InPlaceOnly` reports it in `InPlaceUpdateBlocked`. Where the kubelet has
 seen the change and the old container runs on, the message says that the node's kubelet seems to be a stock one: then take the label off that node. While the rollout is paused, held
 by the partition, or under `OnDelete`, it is only reported. A Pod that started and is not Ready is never re-created by this.
-
-<!-- trace:begin -->
 ";
+
+/// About [`super::restart`].
+const RESTARTS: &str = include_str!("docs_restarts.md");
+
+const TRACE: &str = "\n<!-- trace:begin -->\n";
 
 const END: &str = "<!-- trace:end -->\n";
 
@@ -107,6 +110,8 @@ pub fn markdown(trace: &str) -> Result<String, std::fmt::Error> {
         writeln!(page, "| `{}` | {} | {class}{} | {needs} | {} |", row.path, row.when.words(), what(row), row.cannot)?;
     }
     page.push_str(TAIL);
+    page.push_str(RESTARTS);
+    page.push_str(TRACE);
     page.push_str(trace);
     page.push_str(END);
     Ok(page)

@@ -167,7 +167,9 @@ impl Restarts {
             match text {
                 Ok(image) => drop(restarts.images.insert(one.entry.clone(), image)),
                 // The kubelet starts it again for its fields. A resize is another request, and may come too early.
-                Err(_) if (one.gets_fields && !by_annotations) || !asked => {}
+                Err(_) if one.gets_fields && !by_annotations => {}
+                // So it does where an earlier patch, still under way, changed them on a customised cluster.
+                Err(_) if !asked && under_way.as_ref().is_some_and(|state| !state.needs.is_empty()) => {}
                 Err(why) => restarts.reasons.push(self.cannot_restart(one.entry, why)),
             }
         }
@@ -176,7 +178,10 @@ impl Restarts {
 
     fn cannot_restart(&self, entry: &Entry, why: &str) -> String {
         let variables = self.variables.get(entry).into_iter().flatten().map(|variable| &variable.path);
-        let paths: Vec<&str> = self.asked_by.iter().chain(variables).map(String::as_str).collect();
+        let mut paths: Vec<String> = self.asked_by.iter().chain(variables).cloned().collect();
+        if paths.is_empty() {
+            paths.push(format!("spec.{}[{}].image", entry.list, entry.name));
+        }
         format!("{}: container {} cannot be started again in the running Pod: {why}", paths.join(", "), entry.name)
     }
 

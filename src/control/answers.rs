@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::cache::pod::PodObject;
 use super::client::{At, Kind, Verb};
-use super::error::{CallError, Failure};
+use super::error::{CallError, Failure, Refused};
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
 use crate::model::{FieldKind, LivePod, Snapshot, TemplateAnswer};
@@ -195,7 +195,7 @@ impl Reconciler {
         let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
         match self.apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
             Ok(()) => self.abilities.takes(kinds),
-            Err(error) if error.code == 422 => self.abilities.refuses(kinds),
+            Err(error) if is_invalid(&error) => self.abilities.refuses(kinds),
             Err(error) if error.message.contains("does not support dry run") => self.abilities.cannot_tell(kinds),
             Err(error) if error.failure == Failure::NotFound => {
                 self.vanished::<PodObject>(namespace, &target.name, &target.uid);
@@ -225,7 +225,7 @@ impl Reconciler {
         let at = At::all(Kind::PodTemplate, namespace);
         let answer = match self.apiserver.dry_run_create::<TemplateObject>(at, &body).await {
             Ok(defaulted) => TemplateAnswer::Defaulted(Arc::new(defaulted.template)),
-            Err(error) if error.code == 422 => TemplateAnswer::Invalid(error.message.into()),
+            Err(error) if is_invalid(&error) => TemplateAnswer::Invalid(error.message.into()),
             // It may work the next time: no answer is better than a wrong one.
             Err(error) if !matches!(error.failure, Failure::Refused(_) | Failure::NotFound) => return Err(error),
             Err(error) => {
@@ -236,6 +236,11 @@ impl Reconciler {
         self.templates.put(hash, answer.clone());
         Ok(answer)
     }
+}
+
+/// Whether the apiserver itself takes no such object. Admission policies answer with the same code.
+fn is_invalid(error: &CallError) -> bool {
+    error.code == 422 && error.failure == Failure::Refused(Refused::Invalid)
 }
 
 fn unreadable(verb: &'static str, object: &str, error: &serde_json::Error) -> CallError {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::manifest::{rolling_update, with};
 use crate::harness::space::{is_ready, pod_condition};
 use crate::harness::wait::seconds;
-use crate::harness::{Failure, Result, Space, eventually, holds, set};
+use crate::harness::{Failure, Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
@@ -97,8 +97,17 @@ async fn kubectl_shows_the_columns(space: Space) -> Result {
     for column in ["NAME", "DESIRED", "UPDATED", "READY", "AVAILABLE", "PAUSED", "AGE"] {
         ensure!(header.contains(column), "no column {column} in {header}");
     }
+    space
+        .patch(
+            "web",
+            json!({"spec": {"template": {"spec": {"containers": [
+                {"name": "app", "image": image("v1")}, {"name": "side", "image": image("v2")},
+            ]}}}}),
+        )
+        .await?;
+    space.settled("web").await?;
     let wide = space.kubectl(&["get", "asts", "web", "-o", "wide"], None)?;
-    ensure!(wide.contains("asts-test:v1"), "no image in {wide}");
+    ensure!(wide.contains(&format!("{},{}", image("v1"), image("v2"))), "not both images in {wide}");
     let revision = space.status("web").await?.update_revision.unwrap_or_default();
     ensure!(wide.contains(&revision), "no revision {revision} in {wide}");
     let all = space.kubectl(&["get", "all"], None)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -98,6 +99,10 @@ impl Reconciler {
                     self.ask_ability(&namespace, kinds, target, patch, memory).await?;
                     snapshot.abilities = self.abilities.abilities();
                     memory.add_denials(&mut snapshot.abilities);
+                }
+                Question::BoundClaim { name } => {
+                    let answer = self.why_not_bound(&namespace, name).await?;
+                    snapshot.answers.bound_claims.insert(name.clone(), answer);
                 }
                 Question::WholePod { name, uid } => {
                     let at = At::one(Kind::Pod, &namespace, name);
@@ -207,6 +212,22 @@ impl Reconciler {
             },
         }
         Ok(())
+    }
+
+    /// Why a claim cannot be mounted into a running Pod; `None`: it can.
+    async fn why_not_bound(&self, namespace: &str, name: &str) -> Result<Option<Box<str>>, CallError> {
+        match self.apiserver.read::<PersistentVolumeClaim>(Verb::Get, At::one(Kind::Claim, namespace, name)).await {
+            Ok(claim) if claim.metadata.deletion_timestamp.is_some() => {
+                Ok(Some(format!("the claim {name} is being deleted").into()))
+            }
+            Ok(claim) => {
+                let phase = claim.status.and_then(|status| status.phase);
+                let unbound = phase.as_deref() != Some("Bound");
+                Ok(unbound.then(|| format!("the claim {name} is not bound to a volume").into()))
+            }
+            Err(error) if error.failure == Failure::NotFound => Ok(Some(format!("there is no claim {name}").into())),
+            Err(error) => Err(error),
+        }
     }
 
     /// The template as the apiserver defaults and checks it. Only a 422 says that it is bad.

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod install;
 pub mod manager;
 pub mod manifest;
+pub mod policy;
 pub mod recorder;
 pub mod report;
 pub mod space;

@@ -10,6 +10,7 @@ mod crd;
 mod crd_cases;
 mod deletion;
 mod environment;
+mod flags;
 mod harness;
 mod identity;
 mod inplace;
@@ -52,6 +53,7 @@ fn tests() -> Vec<Test> {
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        flags::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),

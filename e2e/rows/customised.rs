@@ -13,6 +13,7 @@ test_list![
     labels_and_annotations_change_the_running_pod,
     added_tolerations_change_the_running_pod,
     an_image_rebuilds_its_container_alone,
+    the_image_of_a_restartable_init_container_rebuilds_it_alone,
     an_environment_rebuilds_its_container_alone,
     env_from_rebuilds_its_container_alone,
     mounts_rebuild_their_container_alone,
@@ -40,6 +41,10 @@ async fn added_tolerations_change_the_running_pod(space: Space) -> Result {
 
 async fn an_image_rebuilds_its_container_alone(space: Space) -> Result {
     carry_out(&space, super::image(), Does::Rebuild(&["app"])).await
+}
+
+async fn the_image_of_a_restartable_init_container_rebuilds_it_alone(space: Space) -> Result {
+    carry_out(&space, super::sidecar_image(), Does::Rebuild(&["side"])).await
 }
 
 async fn an_environment_rebuilds_its_container_alone(space: Space) -> Result {

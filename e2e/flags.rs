@@ -91,9 +91,11 @@ async fn leases(space: &Space) -> Result<Vec<LeaseSpec>> {
 }
 
 async fn a_lease_is_held_for_as_long_as_the_flag_says(space: Space) -> Result {
-    for (arguments, duration) in
-        [(&["--leader-elect", "--lease-duration=7s"][..], 7), (&["--leader-elect=true", "--lease-duration=8"], 8), (&[], 15)]
-    {
+    for (arguments, duration) in [
+        (&["--leader-elect", "--lease-duration=7s"][..], 7),
+        (&["--leader-elect=true", "--lease-duration=8"], 8),
+        (&[], 15),
+    ] {
         let mut manager = start(&space, &format!("{duration}"), arguments)?;
         manager.wait_for_log(WORKING)?;
         let held = leases(&space).await?;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::connect::ConnectionFlags;
 use super::error::CliError;
-use super::{Exit, rollout, version};
+use super::{Exit, plan, rollout, version};
 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
@@ -19,6 +19,8 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub enum Verb {
+    /// Show what a change would do to a set and its Pods, before it is made
+    Plan(Box<plan::PlanFlags>),
     /// Manage the rollout of sets, as kubectl rollout does for Deployments
     #[command(subcommand)]
     Rollout(rollout::Verb),
@@ -29,6 +31,7 @@ pub enum Verb {
 impl Verb {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         match self {
+            Verb::Plan(verb) => verb.run(connection).await,
             Verb::Rollout(verb) => verb.run(connection).await,
             Verb::Version(verb) => verb.run(connection).await,
         }

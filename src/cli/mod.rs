@@ -5,6 +5,7 @@ mod connect;
 mod error;
 mod manifest;
 mod output;
+mod plan;
 mod rollout;
 mod target;
 mod version;

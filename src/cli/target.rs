@@ -53,6 +53,17 @@ impl Target {
     pub fn api(&self, session: &Session) -> Api<AdvancedStatefulSet> {
         Api::namespaced(session.client.clone(), &self.namespace)
     }
+
+    /// The set that a manifest names.
+    pub fn of_manifest(manifest: &manifest::Manifest, session: &Session) -> Result<Target, CliError> {
+        let text = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str);
+        let name = text("/metadata/name").ok_or_else(|| CliError::Manifest {
+            place: manifest.place.clone(),
+            message: "metadata.name is missing".into(),
+        })?;
+        let namespace = text("/metadata/namespace").unwrap_or(&session.namespace);
+        Ok(Target { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
 }
 
 impl Selection {
@@ -67,7 +78,11 @@ impl Selection {
         if !self.filename.is_empty() {
             let descent = if self.recursive { Descent::Recursive } else { Descent::OneFolder };
             let manifests = manifest::read(&self.filename, descent)?;
-            return manifests.iter().filter(|it| is_set(&it.object)).map(|it| of_manifest(it, session)).collect();
+            return manifests
+                .iter()
+                .filter(|it| is_set(&it.object))
+                .map(|it| Target::of_manifest(it, session))
+                .collect();
         }
         let names = parse_names(&self.names)?;
         Ok(names.into_iter().map(|name| Target { namespace: session.namespace.clone(), name }).collect())
@@ -78,16 +93,6 @@ impl Selection {
 pub fn is_set(object: &Value) -> bool {
     object.get("kind").and_then(Value::as_str) == Some(names::KIND)
         && object.get("apiVersion").and_then(Value::as_str).is_some_and(|it| it.starts_with(names::GROUP))
-}
-
-fn of_manifest(manifest: &manifest::Manifest, session: &Session) -> Result<Target, CliError> {
-    let text = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str);
-    let name = text("/metadata/name").ok_or_else(|| CliError::Manifest {
-        place: manifest.place.clone(),
-        message: "metadata.name is missing".into(),
-    })?;
-    let namespace = text("/metadata/namespace").unwrap_or(&session.namespace);
-    Ok(Target { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 /// Names as kubectl takes them: `NAME…`, `TYPE/NAME…`, `TYPE NAME…`.

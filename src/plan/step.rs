@@ -41,7 +41,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
+    pub fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
         match &member.on {
             On::Known(revision) => Arc::clone(
                 self.by_hash.entry(revision.hash.clone()).or_insert_with(|| Arc::new(change(context, member))),
@@ -52,22 +52,26 @@ impl Changes {
 }
 
 fn change(context: Context<'_>, member: &Member) -> Change {
-    let update = &context.revisions.update;
-    let new_claims: Vec<Box<str>> = super::build::claim_names_of(update, context.spec);
-    let old_claims = member.claim_names(&new_claims).to_vec();
-    let names = |claims: &[Box<str>]| claims.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (old_names, new_names) = (names(&old_claims), names(&new_claims));
+    let (old_claims, new_claims) = claim_names(context, member);
+    let texts = |names: &[Box<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (old_names, new_names) = (texts(&old_claims), texts(&new_claims));
     let old: Vec<&str> = old_names.iter().map(String::as_str).collect();
     let new: Vec<&str> = new_names.iter().map(String::as_str).collect();
     Change::between(
         Contents { template: member.template(), claims: &old },
-        Contents { template: &update.template, claims: &new },
+        Contents { template: &context.revisions.update.template, claims: &new },
         &rules(context),
     )
 }
 
+/// The claim templates that a Pod was made with, and those of the update revision.
+pub fn claim_names(context: Context<'_>, member: &Member) -> (Vec<Box<str>>, Vec<Box<str>>) {
+    let new = super::build::claim_names_of(&context.revisions.update, context.spec);
+    (member.claim_names(&new).to_vec(), new)
+}
+
 /// What annotations and variables mean for this set.
-fn rules(context: Context<'_>) -> Rules {
+pub fn rules(context: Context<'_>) -> Rules {
     let rolling = &context.spec.rolling;
     Rules {
         annotations: AnnotationRules {

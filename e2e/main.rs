@@ -10,6 +10,7 @@ mod crd;
 mod crd_cases;
 mod deletion;
 mod environment;
+mod faults;
 mod harness;
 mod identity;
 mod inplace;
@@ -18,6 +19,7 @@ mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
+mod outages;
 mod partition;
 mod paused;
 mod pre_pull;
@@ -44,6 +46,7 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        faults::tests(),
         abilities::tests(),
         adoption::tests(),
         chaos::tests(),
@@ -59,6 +62,7 @@ fn tests() -> Vec<Test> {
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),
+        outages::tests(),
         partition::tests(),
         paused::tests(),
         pre_pull::tests(),

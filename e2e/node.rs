@@ -6,6 +6,7 @@ mod containers;
 #[allow(dead_code, unused_imports)]
 mod harness;
 mod real;
+mod real_faults;
 mod real_pulls;
 mod real_restarts;
 mod registry;
@@ -21,6 +22,7 @@ fn tests() -> Vec<harness::Test> {
         .concat()
 }
 
+/// The last test kills the node's own programs.
 fn main() -> ExitCode {
-    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &[])
+    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &real_faults::tests())
 }

@@ -11,6 +11,7 @@ mod crd_cases;
 mod deletion;
 mod environment;
 mod flags;
+mod faults;
 mod harness;
 mod identity;
 mod inplace;
@@ -19,6 +20,7 @@ mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
+mod outages;
 mod partition;
 mod paused;
 mod pre_pull;
@@ -45,6 +47,7 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        faults::tests(),
         abilities::tests(),
         adoption::tests(),
         chaos::tests(),
@@ -61,6 +64,7 @@ fn tests() -> Vec<Test> {
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),
+        outages::tests(),
         partition::tests(),
         paused::tests(),
         pre_pull::tests(),

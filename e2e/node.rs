@@ -8,6 +8,7 @@ mod harness;
 #[allow(dead_code)]
 mod live;
 mod real;
+mod real_faults;
 mod real_pulls;
 mod real_restarts;
 mod registry;
@@ -23,6 +24,7 @@ fn tests() -> Vec<harness::Test> {
         .concat()
 }
 
+/// The last test kills the node's own programs.
 fn main() -> ExitCode {
-    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &[])
+    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &real_faults::tests())
 }

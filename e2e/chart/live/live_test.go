@@ -146,11 +146,15 @@ func TestChartsTakeOverWhatKubectlInstalled(t *testing.T) {
 	c.create(owned("web-0", "apps.asts.dev/v1beta1", "AdvancedStatefulSet", "web", c.uid("asts", "web")), "create", "-f", "-")
 	before := c.uids()
 
-	if err := h.tryInstall("asts-crd", resource, nil, func(install *action.Install) { install.TakeOwnership = true }); err != nil {
-		t.Error(err)
+	// For the apiserver the fields are kubectl's.
+	take := func(install *action.Install) { install.TakeOwnership, install.ForceConflicts = true, true }
+	if err := h.tryInstall("asts-crd", resource, nil, take); err != nil {
+		t.Fatal(err)
 	}
 	c.mustHaveLeft(before, "after the chart took the resource over")
-	c.kubectl("delete", "-k", "config/default")
 	h.uninstall("asts-crd")
+	c.mustHaveLeft(before, "after the chart of the resource went")
+	// With the namespace.
+	c.kubectl("delete", "-k", "config/default")
 	c.mustHaveLeft(before, "after the manager went as it had come")
 }

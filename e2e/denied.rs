@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::install::kubectl;
 use crate::harness::manifest::with;
 use crate::harness::policy::{forbid, forbid_no_more};
+use crate::harness::recorder::Recorder;
 use crate::harness::space::{container_id, is_ready, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Failure, Result, Space, Suite, holds, image, report, set};
@@ -31,8 +32,9 @@ fn app(fields: Value) -> Value {
     json!({"template": {"spec": {"containers": [container]}}})
 }
 
-/// Denied: told as itself, and every Pod stays as it is and in service.
-async fn denied(space: &Space, before: Value, after: Value, allowed: &str) -> Result<Vec<Pod>> {
+/// Denied: told as itself, and every Pod stays as it is and in service. Returns the Pods, and the recorder that later
+/// waits ask.
+async fn denied(space: &Space, before: Value, after: Value, allowed: &str) -> Result<(Vec<Pod>, Recorder)> {
     space.create_settled(set("web", app(before))).await?;
     let pods = space.pods_of("web").await?;
     forbid(space, "UPDATE", allowed, "it is frozen").await?;
@@ -55,14 +57,14 @@ async fn denied(space: &Space, before: Value, after: Value, allowed: &str) -> Re
         ensure!(is_ready(seen.object()), "{} was taken out of service", pod_name(seen.object()));
     }
     forbid_no_more(space)?;
-    Ok(pods)
+    Ok((pods, recorder))
 }
 
 async fn an_environment_that_a_policy_denies_touches_no_pod_and_goes_in_place_after(_: Space) -> Result {
     on_a_customised_apiserver(async |space| {
         let mode = |mode: &str| json!({"env": [{"name": "MODE", "value": mode}]});
         let allowed = "object.spec.containers[0].env[0].value == oldObject.spec.containers[0].env[0].value";
-        let before = denied(space, mode("one"), mode("two"), allowed).await?;
+        let (before, _recorder) = denied(space, mode("one"), mode("two"), allowed).await?;
         // No kubelet starts the container again here: that it is asked to is enough.
         let patched = space
             .pod_is("web-2", "patched", |pod| {
@@ -80,7 +82,8 @@ async fn a_probe_that_a_policy_denies_touches_no_pod_and_goes_in_place_after(_: 
     on_a_customised_apiserver(async |space| {
         let probe = |period: u32| json!({"readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": period}});
         let period = "spec.containers[0].readinessProbe.periodSeconds";
-        let before = denied(space, probe(5), probe(7), &format!("object.{period} == oldObject.{period}")).await?;
+        let (before, _recorder) =
+            denied(space, probe(5), probe(7), &format!("object.{period} == oldObject.{period}")).await?;
         space.settled("web").await?;
         for (old, new) in before.iter().zip(space.pods_of("web").await?) {
             ensure_eq!((uid(&new), container_id(&new)), (uid(old), container_id(old)), "{}", pod_name(&new));

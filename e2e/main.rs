@@ -33,6 +33,7 @@ mod restarts;
 mod revisions;
 mod rollout;
 mod scale;
+mod schema;
 mod smoke;
 mod status;
 
@@ -76,6 +77,7 @@ fn tests() -> Vec<Test> {
         revisions::tests(),
         rollout::tests(),
         scale::tests(),
+        schema::tests(),
         status::tests(),
     ]
     .concat()

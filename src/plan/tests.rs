@@ -18,6 +18,7 @@ use crate::model::{
 
 mod env_annotations;
 mod grow;
+mod history;
 mod lifecycle;
 mod pace;
 mod peers;

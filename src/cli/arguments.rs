@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::connect::ConnectionFlags;
 use super::error::CliError;
-use super::{Exit, rollout, version};
+use super::{Exit, convert, rollout, version};
 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
@@ -22,6 +22,8 @@ pub enum Verb {
     /// Manage the rollout of sets, as kubectl rollout does for Deployments
     #[command(subcommand)]
     Rollout(rollout::Verb),
+    /// Turn manifests of StatefulSets, native or of OpenKruise, into AdvancedStatefulSets
+    Convert(convert::Convert),
     /// Print the version of this plugin, and of the managers that are found
     Version(version::Version),
 }
@@ -30,6 +32,7 @@ impl Verb {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         match self {
             Verb::Rollout(verb) => verb.run(connection).await,
+            Verb::Convert(verb) => verb.run(),
             Verb::Version(verb) => verb.run(connection).await,
         }
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod connect;
+mod convert;
 mod error;
 mod manifest;
 mod output;

@@ -6,6 +6,9 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_adopt;
+mod cli_convert;
+mod cli_plugin;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -49,6 +52,8 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_adopt::tests(),
+        cli_convert::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),

@@ -152,7 +152,7 @@ fn without_nulls(object: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// What a user wrote of the metadata.
-fn metadata(given: Option<&Value>, source: Source, notes: &mut Vec<Remark>) -> Map<String, Value> {
+pub fn users_metadata(given: Option<&Value>) -> Map<String, Value> {
     let mut metadata = given.and_then(Value::as_object).map(without_nulls).unwrap_or_default();
     metadata.retain(|key, _| !SERVERS_METADATA.contains(&key.as_str()));
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -161,11 +161,21 @@ fn metadata(given: Option<&Value>, source: Source, notes: &mut Vec<Remark>) -> M
     if let Some(finalizers) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
         finalizers.retain(|one| !one.as_str().is_some_and(|name| SERVERS_FINALIZERS.contains(&name)));
     }
-    if source.is_kruise() {
-        kruise::metadata(&mut metadata, notes);
-    }
+    drop_empty(&mut metadata);
+    metadata
+}
+
+fn drop_empty(metadata: &mut Map<String, Value>) {
     metadata.retain(|_, value| !value.as_object().is_some_and(Map::is_empty));
     metadata.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
+}
+
+fn metadata(given: Option<&Value>, source: Source, notes: &mut Vec<Remark>) -> Map<String, Value> {
+    let mut metadata = users_metadata(given);
+    if source.is_kruise() {
+        kruise::metadata(&mut metadata, notes);
+        drop_empty(&mut metadata);
+    }
     for owner in metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten() {
         let named = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
         notes.push(Remark::new(

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::chaos::apart;
 use crate::claims::volume_for;
 use crate::cli_plugin::{asts, asts_as, asts_at, asts_killed_at, kubectl_asts};
-use crate::harness::manifest::{claim_template, rolling_update, with};
-use crate::harness::space::{container_id, pod_name, revision_label, uid};
+use crate::cli_state::{State, is_native, is_ours, native, state};
+use crate::harness::manifest::{rolling_update, with};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, install, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -34,21 +34,6 @@ test_list![
     a_set_that_was_updated_in_place_is_released_with_its_history,
 ];
 
-pub fn native(name: &str, replicas: i64, spec: Value) -> Value {
-    let container = json!({
-        "name": "app", "image": image("v1"), "imagePullPolicy": "IfNotPresent",
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    });
-    let claims = json!({
-        "replicas": replicas, "volumeClaimTemplates": [claim_template("data", "1Mi")],
-        "template": {"spec": {"containers": [container]}},
-    });
-    let mut manifest = set(name, with(claims, spec));
-    manifest["apiVersion"] = json!("apps/v1");
-    manifest["kind"] = json!("StatefulSet");
-    manifest
-}
-
 async fn created(space: &Space, name: &str, replicas: i64, spec: Value) -> Result<State> {
     for ordinal in 0..replicas {
         volume_for(space, &format!("data-{name}-{ordinal}")).await?;
@@ -56,67 +41,6 @@ async fn created(space: &Space, name: &str, replicas: i64, spec: Value) -> Resul
     space.apply(&native(name, replicas, spec))?;
     space.kubectl(&["rollout", "status", &format!("statefulset/{name}"), "--timeout=90s"], None)?;
     state(space).await
-}
-
-/// What must not change of a Pod: UID, container, restarts, address; and the claims' UIDs.
-pub type State = BTreeMap<String, String>;
-
-pub async fn state(space: &Space) -> Result<State> {
-    let mut state = State::new();
-    for pod in space.pods().list(&ListParams::default()).await?.items {
-        let status = pod.status.clone().unwrap_or_default();
-        let restarts: i32 = status.container_statuses.iter().flatten().map(|one| one.restart_count).sum();
-        let told = format!("{} {:?} {restarts} {:?}", uid(&pod), container_id(&pod), status.pod_ip);
-        state.insert(pod_name(&pod).to_owned(), told);
-    }
-    for claim in space.api::<PersistentVolumeClaim>().list(&ListParams::default()).await?.items {
-        state.insert(claim.metadata.name.unwrap_or_default(), claim.metadata.uid.unwrap_or_default());
-    }
-    Ok(state)
-}
-
-fn owners(pod: &Pod) -> Vec<(String, String)> {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    owners.map(|owner| (owner.kind.clone(), owner.uid.clone())).collect()
-}
-
-/// All Pods are the set's, on its revision, and nothing is left to be done.
-pub async fn is_ours(space: &Space, name: &str) -> Result {
-    space.settled_within(name, 60).await?;
-    let set = space.set(name).await?;
-    let annotations = set.metadata.annotations.clone().unwrap_or_default();
-    ensure!(!annotations.contains_key("apps.asts.dev/adoption"), "the record is left: {annotations:?}");
-    ensure!(space.api::<StatefulSet>().get_opt(name).await?.is_none(), "the StatefulSet is left");
-    let owner = ("AdvancedStatefulSet".to_owned(), set.metadata.uid.unwrap_or_default());
-    for pod in space.pods_of(name).await? {
-        ensure_eq!(owners(&pod), vec![owner.clone()], "owners of {}", pod_name(&pod));
-        ensure!(!revision_label(&pod).contains('-'), "label of {}: {}", pod_name(&pod), revision_label(&pod));
-    }
-    Ok(())
-}
-
-/// The same of a native StatefulSet.
-pub async fn is_native(space: &Space, name: &str) -> Result {
-    eventually(seconds(60), "the StatefulSet is done", async || {
-        let set = space.api::<StatefulSet>().get(name).await?;
-        let status = set.status.unwrap_or_default();
-        let replicas = set.spec.and_then(|spec| spec.replicas);
-        ensure_eq!(status.updated_replicas, replicas, "updated replicas");
-        ensure_eq!(status.current_revision, status.update_revision, "revisions");
-        Ok(())
-    })
-    .await?;
-    let set = space.api::<StatefulSet>().get(name).await?;
-    let annotations = set.metadata.annotations.clone().unwrap_or_default();
-    ensure!(!annotations.contains_key("apps.asts.dev/release"), "the record is left: {annotations:?}");
-    ensure!(space.sets().get_opt(name).await?.is_none(), "the AdvancedStatefulSet is left");
-    let update = set.status.and_then(|status| status.update_revision).unwrap_or_default();
-    let owner = ("StatefulSet".to_owned(), set.metadata.uid.unwrap_or_default());
-    for pod in space.pods().list(&ListParams::default().labels(&format!("app={name}"))).await?.items {
-        ensure_eq!(owners(&pod), vec![owner.clone()], "owners of {}", pod_name(&pod));
-        ensure_eq!(revision_label(&pod), update, "label of {}", pod_name(&pod));
-    }
-    Ok(())
 }
 
 async fn stays(space: &Space, before: &State) -> Result {
@@ -160,7 +84,7 @@ async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> R
     let policy = space.set("web").await?.spec.update_strategy.and_then(|strategy| strategy.rolling_update);
     ensure_eq!(
         serde_json::to_value(policy)?,
-        json!({"partition": 0, "maxUnavailable": 1, "podUpdatePolicy": "ReCreate"}),
+        json!({"partition": 0, "maxUnavailable": 1, "paused": false, "podUpdatePolicy": "ReCreate"}),
         "strategy"
     );
     let told = kubectl_asts(&space, &["release", "asts/web"]).await?.fine()?;
@@ -300,7 +224,9 @@ async fn what_stands_in_the_way_is_named_and_nothing_begun(space: Space) -> Resu
     };
     let sets = space.api::<StatefulSet>();
     let patch = async |patch: Value| sets.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await;
-    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "operator", "uid": uid(&space.pod("web-0").await?), "controller": true}]);
+    let operator = serde_json::from_value(json!({"metadata": {"name": "operator"}}))?;
+    let operator = space.api::<ConfigMap>().create(&PostParams::default(), &operator).await?;
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "operator", "uid": operator.metadata.uid, "controller": true}]);
     patch(json!({"metadata": {"ownerReferences": owner}})).await?;
     refused("ConfigMap operator (v1) controls this StatefulSet").await?;
     patch(json!({"metadata": {"ownerReferences": null}})).await?;
@@ -412,7 +338,7 @@ async fn a_set_of_open_kruise_is_adopted(space: Space) -> Result {
     let rolling = space.set("web").await?.spec.update_strategy.and_then(|strategy| strategy.rolling_update);
     ensure_eq!(
         serde_json::to_value(rolling)?,
-        json!({"podUpdatePolicy": "InPlaceIfPossible", "paused": true}),
+        json!({"partition": 0, "maxUnavailable": 1, "paused": true, "podUpdatePolicy": "InPlaceIfPossible"}),
         "a set that was paused stays so"
     );
     stays(&space, &before).await

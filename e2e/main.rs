@@ -9,6 +9,7 @@ mod claims;
 mod cli_adopt;
 mod cli_convert;
 mod cli_plugin;
+mod cli_state;
 mod crd;
 mod crd_cases;
 mod deletion;

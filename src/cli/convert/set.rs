@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::kruise;
 use crate::api::names;
 use crate::api::spec::{AdvancedStatefulSetSpec, PodUpdatePolicy};
-use crate::model::ValidSpec;
+use crate::model::{ValidSpec, canonical};
 
 /// Whose StatefulSet a manifest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,8 @@ pub fn converted(object: &Value, source: Source, policy: Option<PodUpdatePolicy>
     let mut notes = Vec::new();
     let mut errors = Vec::new();
     let metadata = metadata(object.get("metadata"), source, &mut notes);
-    let Some(mut spec) = object.get("spec").and_then(Value::as_object).map(without_nulls) else {
+    // A null is an absent field, and not so to a server-side apply of a custom resource.
+    let Some(mut spec) = object.get("spec").map(canonical::without_nulls).and_then(object_of) else {
         return Err(vec![Remark::new("spec", "is missing")]);
     };
     if source.is_kruise() {
@@ -146,7 +147,10 @@ pub fn converted(object: &Value, source: Source, policy: Option<PodUpdatePolicy>
     Ok(Converted { object, notes })
 }
 
-/// Nulls at the top mean that the field is absent.
+fn object_of(value: Value) -> Option<Map<String, Value>> {
+    if let Value::Object(object) = value { Some(object) } else { None }
+}
+
 fn without_nulls(object: &Map<String, Value>) -> Map<String, Value> {
     object.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect()
 }

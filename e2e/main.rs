@@ -6,6 +6,10 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_adopt;
+mod cli_convert;
+mod cli_plugin;
+mod cli_state;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -54,6 +58,8 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_adopt::tests(),
+        cli_convert::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),

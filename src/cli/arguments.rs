@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::connect::ConnectionFlags;
 use super::error::CliError;
-use super::{Exit, plan, rollout, version};
+use super::{Exit, adopt, convert, plan, release, rollout, version};
 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
@@ -24,6 +24,12 @@ pub enum Verb {
     /// Manage the rollout of sets, as kubectl rollout does for Deployments
     #[command(subcommand)]
     Rollout(rollout::Verb),
+    /// Turn manifests of StatefulSets, native or of OpenKruise, into AdvancedStatefulSets
+    Convert(convert::Convert),
+    /// Take over a running StatefulSet, with no Pod restarted
+    Adopt(adopt::Adopt),
+    /// Give the Pods of a set back to a native StatefulSet, with none restarted
+    Release(release::Release),
     /// Print the version of this plugin, and of the managers that are found
     Version(version::Version),
 }
@@ -33,6 +39,9 @@ impl Verb {
         match self {
             Verb::Plan(verb) => verb.run(connection).await,
             Verb::Rollout(verb) => verb.run(connection).await,
+            Verb::Convert(verb) => verb.run(),
+            Verb::Adopt(verb) => verb.run(connection).await,
+            Verb::Release(verb) => verb.run(connection).await,
             Verb::Version(verb) => verb.run(connection).await,
         }
     }

@@ -54,7 +54,7 @@ impl From<kube::Error> for CliError {
 }
 
 /// An error and what caused it, without saying anything twice.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

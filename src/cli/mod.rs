@@ -1,11 +1,15 @@
 //! The kubectl plugin: a file a verb. What a verb finds out is a value; what it prints is made of that value.
 
+mod adopt;
 mod arguments;
 mod connect;
+mod convert;
 mod error;
 mod manifest;
+mod migrate;
 mod output;
 mod plan;
+mod release;
 mod rollout;
 mod target;
 mod version;

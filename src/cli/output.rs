@@ -1,5 +1,7 @@
 //! Small things that verbs print and read alike.
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use super::error::CliError;
@@ -25,4 +27,10 @@ pub fn formatted(object: &Value, format: Format) -> Result<String, CliError> {
             Ok(format!("{}/{name}\n", super::target::RESOURCE))
         }
     }
+}
+
+/// Prints a line of progress at once. What is being done must not stop half way because nobody reads any more.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

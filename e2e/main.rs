@@ -6,6 +6,8 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_rollout;
+mod cli_run;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -49,6 +51,7 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_rollout::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),

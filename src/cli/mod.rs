@@ -2,10 +2,14 @@
 
 mod arguments;
 mod connect;
+mod each;
 mod error;
+mod follow;
 mod manifest;
 mod output;
+mod print;
 mod rollout;
+mod seen;
 mod target;
 mod version;
 

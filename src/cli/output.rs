@@ -29,6 +29,11 @@ pub fn formatted(object: &Value, format: Format) -> Result<String, CliError> {
     }
 }
 
+/// A text of somebody else's, in one line and without what a terminal would obey.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// A time as Go writes it (`90s`, `1h30m`, `1.5s`, `250ms`), or a bare number of seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write it as 30s, 5m or 1h30m");
@@ -62,6 +67,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_others_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\td"), "a [2Jb c d");
+    }
 
     #[test]
     fn durations_are_read_as_go_writes_them() {

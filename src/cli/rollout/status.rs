@@ -1,0 +1,141 @@
+//! `rollout status`: waits until a rollout is done, and says how far it is.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use futures::StreamExt;
+use kube::Api;
+
+use super::verdict::{Verdict, condition, verdict};
+use crate::api::AdvancedStatefulSet;
+use crate::api::names::conditions as types;
+use crate::cli::Exit;
+use crate::cli::connect::Session;
+use crate::cli::each::for_each;
+use crate::cli::error::CliError;
+use crate::cli::follow::{self, News};
+use crate::cli::output::{clean, parse_duration};
+use crate::cli::seen::RevisionSeen;
+use crate::cli::target::{Selection, Target};
+
+/// Flags of `rollout status`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Ends with 0 when the rollout is done, with 1 when it cannot be done, passed its progress deadline, or is not done
+within --timeout. A paused rollout is waited for.
+
+Examples:
+  # Watch a rollout until it is done
+  kubectl asts rollout status web
+
+  # For scripts: at most five minutes
+  kubectl asts rollout status web --timeout=5m
+
+  # How far it is now
+  kubectl asts rollout status web --watch=false")]
+pub struct Status {
+    #[command(flatten)]
+    selection: Selection,
+    /// Wait until the rollout is done
+    #[arg(
+        short, long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true
+    )]
+    watch: bool,
+    /// Fail when another revision than this one is being rolled out; 0: any
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true, hide_default_value = true)]
+    revision: i64,
+    /// How long to wait, such as 30s or 5m; 0: for ever
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration, hide_default_value = true)]
+    timeout: Duration,
+}
+
+impl Status {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, CliError> {
+        super::check_revision(self.revision)?;
+        for_each(&self.selection, session, async |target| self.of_one(session, &target).await).await
+    }
+
+    async fn of_one(&self, session: &Session, target: &Target) -> Result<(), CliError> {
+        let mut last = None;
+        let waiting = self.wait(session, target, &mut last);
+        if self.timeout.is_zero() {
+            return waiting.await;
+        }
+        match tokio::time::timeout(self.timeout, waiting).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CliError::Failed(timed_out(last.as_ref()))),
+        }
+    }
+
+    async fn wait(
+        &self,
+        session: &Session,
+        target: &Target,
+        last: &mut Option<AdvancedStatefulSet>,
+    ) -> Result<(), CliError> {
+        let mut said = String::new();
+        let set = target.api(session).get(&target.name).await?;
+        if self.judge(session, &set, &mut said).await? {
+            return Ok(());
+        }
+        *last = Some(set);
+        if !self.watch {
+            return Ok(());
+        }
+        let mut news = Box::pin(follow::one_set(session, target));
+        while let Some(one) = news.next().await {
+            match one? {
+                News::Gone => break,
+                News::Interrupted(words) => eprintln!("Warning: {}; trying again", clean(&words)),
+                News::Is(set) => {
+                    if self.judge(session, &set, &mut said).await? {
+                        return Ok(());
+                    }
+                    *last = Some(*set);
+                }
+            }
+        }
+        Err(CliError::Failed("object has been deleted".into()))
+    }
+
+    /// Says how the rollout stands, where that is new; whether it is done.
+    async fn judge(&self, session: &Session, set: &AdvancedStatefulSet, said: &mut String) -> Result<bool, CliError> {
+        self.check_revision(session, set).await?;
+        let (text, is_done) = match verdict(set) {
+            Verdict::Failed(text) => return Err(CliError::Failed(clean(&text))),
+            Verdict::Done(text) => (text, true),
+            Verdict::Waiting(text) => (text, false),
+        };
+        if *said != text {
+            writeln!(std::io::stdout(), "{text}")?;
+            *said = text;
+        }
+        Ok(is_done)
+    }
+
+    async fn check_revision(&self, session: &Session, set: &AdvancedStatefulSet) -> Result<(), CliError> {
+        let running = set.status.as_ref().and_then(|status| status.update_revision.clone());
+        let (Some(running), true) = (running, self.revision > 0) else { return Ok(()) };
+        let namespace = set.metadata.namespace.clone().unwrap_or_default();
+        let api: Api<RevisionSeen> = Api::namespaced(session.client.clone(), &namespace);
+        let running = api.get(&running).await?.facts.number;
+        if running == self.revision {
+            return Ok(());
+        }
+        Err(CliError::Failed(format!(
+            "desired revision ({}) is different from the running revision ({running})",
+            self.revision
+        )))
+    }
+}
+
+/// What is said when the time is over: also what was waited for.
+fn timed_out(last: Option<&AdvancedStatefulSet>) -> String {
+    let message = last.and_then(|set| condition(set, types::PROGRESSING)).and_then(|one| one.message.as_deref());
+    match message.filter(|message| !message.is_empty()) {
+        Some(message) => format!("timed out waiting for the condition: {}", clean(message)),
+        None => "timed out waiting for the condition".to_owned(),
+    }
+}

@@ -6,8 +6,10 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_live;
 mod cli_rollout;
 mod cli_run;
+mod cli_show;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -51,7 +53,9 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_live::tests(),
         cli_rollout::tests(),
+        cli_show::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),

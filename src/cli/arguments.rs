@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::connect::ConnectionFlags;
 use super::error::CliError;
-use super::{Exit, rollout, version};
+use super::{Exit, completion, diff, events, get, rollout, version};
 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
@@ -19,6 +19,14 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub enum Verb {
+    /// Print what a shell needs to complete this plugin's words
+    Completion(completion::Completion),
+    /// Show what changed between two revisions of a set
+    Diff(diff::Diff),
+    /// Show the events of a set, its Pods, claims and revisions, in order
+    Events(events::Events),
+    /// Show a set with its revisions and Pods as a tree, also as it changes
+    Get(get::Get),
     /// Manage the rollout of sets, as kubectl rollout does for Deployments
     #[command(subcommand)]
     Rollout(rollout::Verb),
@@ -29,6 +37,10 @@ pub enum Verb {
 impl Verb {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         match self {
+            Verb::Completion(verb) => verb.run(),
+            Verb::Diff(verb) => verb.run(connection).await,
+            Verb::Events(verb) => verb.run(connection).await,
+            Verb::Get(verb) => verb.run(connection).await,
             Verb::Rollout(verb) => verb.run(connection).await,
             Verb::Version(verb) => verb.run(connection).await,
         }

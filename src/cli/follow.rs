@@ -41,7 +41,7 @@ where
 }
 
 /// What a failed watch means: an error where trying again is no use, else words.
-fn judged(error: watcher::Error) -> Result<String, CliError> {
+pub fn judged(error: watcher::Error) -> Result<String, CliError> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => match &error {

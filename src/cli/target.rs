@@ -78,6 +78,11 @@ impl Target {
 }
 
 impl Selection {
+    /// No set is named, in whatever way; labels alone name none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.filename.is_empty() && self.kustomize.is_none()
+    }
+
     /// The chosen sets, in the order given. Those that are named are not looked up here.
     pub async fn targets(&self, session: &Session) -> Result<Vec<Target>, CliError> {
         if self.kustomize.is_some() || !self.filename.is_empty() {

@@ -1,5 +1,6 @@
 //! `kubectl asts rollout`: what `kubectl rollout` does for Deployments and StatefulSets.
 
+mod board;
 mod describe;
 mod describe_volumes;
 mod history;
@@ -15,6 +16,8 @@ use clap::Subcommand;
 use super::Exit;
 use super::connect::ConnectionFlags;
 use super::error::CliError;
+use super::seen::RevisionSeen;
+use crate::api::AdvancedStatefulSet;
 
 /// Under which name kubectl's rollout commands own fields.
 const FIELD_MANAGER: &str = "kubectl-rollout";
@@ -47,6 +50,14 @@ impl Verb {
             Verb::Undo(verb) => verb.run(&session).await,
         }
     }
+}
+
+/// The revision before: the newest that is not what the set asks for now.
+pub fn choose_previous<'a>(
+    set: &AdvancedStatefulSet,
+    revisions: &'a [RevisionSeen],
+) -> Result<&'a RevisionSeen, CliError> {
+    rollback::choose(set, revisions, 0).map_err(|_| CliError::Failed("there is no earlier revision".into()))
 }
 
 fn check_revision(revision: i64) -> Result<(), CliError> {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::Api;
 
+use super::board::{board, redrawn};
 use super::verdict::{Verdict, condition, verdict};
 use crate::api::AdvancedStatefulSet;
 use crate::api::names::conditions as types;
@@ -14,16 +16,25 @@ use crate::cli::Exit;
 use crate::cli::connect::Session;
 use crate::cli::each::for_each;
 use crate::cli::error::CliError;
-use crate::cli::follow::{self, News};
+use crate::cli::follow::{self, Follower, News, Step};
+use crate::cli::get::table::Style;
 use crate::cli::output::{clean, parse_duration};
 use crate::cli::seen::RevisionSeen;
 use crate::cli::target::{Selection, Target};
+use crate::cli::terminal::{self, Colour, Surroundings};
+use crate::cli::tree::tree;
+
+/// How often the terminal is drawn: times go on, and changes come in crowds.
+const FRAME: Duration = Duration::from_millis(250);
+/// Most lines that are drawn.
+const LINES_MAX: usize = 15;
 
 /// Flags of `rollout status`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Ends with 0 when the rollout is done, with 1 when it cannot be done, passed its progress deadline, or is not done
-within --timeout. A paused rollout is waited for.
+within --timeout. A paused rollout is waited for. In a terminal the Pods under way are drawn; else a line is printed
+whenever the count changes.
 
 Examples:
   # Watch a rollout until it is done
@@ -49,6 +60,9 @@ pub struct Status {
     /// How long to wait, such as 30s or 5m; 0: for ever
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration, hide_default_value = true)]
     timeout: Duration,
+    /// When to use colours
+    #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]
+    color: Colour,
 }
 
 impl Status {
@@ -59,7 +73,15 @@ impl Status {
 
     async fn of_one(&self, session: &Session, target: &Target) -> Result<(), CliError> {
         let mut last = None;
-        let waiting = self.wait(session, target, &mut last);
+        let around = Surroundings::here();
+        let draws = self.watch && terminal::size().is_some() && !around.is_dumb;
+        let waiting = async {
+            if draws {
+                self.draw(session, target, &mut last).await
+            } else {
+                self.wait(session, target, &mut last).await
+            }
+        };
         if self.timeout.is_zero() {
             return waiting.await;
         }
@@ -100,6 +122,50 @@ impl Status {
         Err(CliError::Failed("object has been deleted".into()))
     }
 
+    /// The same, drawn.
+    async fn draw(
+        &self,
+        session: &Session,
+        target: &Target,
+        last: &mut Option<AdvancedStatefulSet>,
+    ) -> Result<(), CliError> {
+        let mut follower = Follower::start(session, target).await?;
+        let (paint, began) = (self.color.paint(&Surroundings::here()), Timestamp::now());
+        let mut drawn = 0;
+        let mut frames = tokio::time::interval(FRAME);
+        loop {
+            tokio::select! {
+                _ = frames.tick() => {}
+                step = follower.step() => {
+                    match step? {
+                        Step::Changed => {}
+                        Step::Gone => return Err(CliError::Failed("object has been deleted".into())),
+                        Step::Interrupted(words) => {
+                            print(&redrawn(&[format!("Warning: {}; trying again", clean(&words))], drawn))?;
+                            drawn = 0;
+                        }
+                    }
+                    continue;
+                }
+            }
+            self.check_revision(session, follower.set()).await?;
+            *last = Some(follower.set().clone());
+            match verdict(follower.set()) {
+                Verdict::Failed(text) => return Err(CliError::Failed(clean(&text))),
+                Verdict::Done(text) => return print(&redrawn(&[text], drawn)),
+                Verdict::Waiting(_) => {}
+            }
+            if let (Some(picture), Some((columns, lines))) = (follower.picture(), terminal::size()) {
+                let now = Timestamp::now();
+                // A line that fills the last column would be followed by an empty one in some terminals.
+                let style = Style { paint, width: Some(columns.saturating_sub(1)), now };
+                let lines = board(&tree(&picture, now), began, style, LINES_MAX.min(lines.saturating_sub(1)));
+                print(&redrawn(&lines, drawn))?;
+                drawn = lines.len();
+            }
+        }
+    }
+
     /// Says how the rollout stands, where that is new; whether it is done.
     async fn judge(&self, session: &Session, set: &AdvancedStatefulSet, said: &mut String) -> Result<bool, CliError> {
         self.check_revision(session, set).await?;
@@ -129,6 +195,12 @@ impl Status {
             self.revision
         )))
     }
+}
+
+fn print(text: &str) -> Result<(), CliError> {
+    let mut output = std::io::stdout();
+    output.write_all(text.as_bytes())?;
+    Ok(output.flush()?)
 }
 
 /// What is said when the time is over: also what was waited for.

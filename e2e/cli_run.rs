@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::harness::cluster::Info;
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually};
 
@@ -30,9 +31,14 @@ impl Said {
 
 /// A folder with nothing but kubectl and the plugin in it.
 pub fn programs(space: &Space) -> Result<PathBuf> {
-    let folder = space.suite.cluster.info.dir.join(format!("programs-{}", space.namespace));
+    programs_of(&space.suite.cluster.info, &space.namespace)
+}
+
+/// The same for a cluster, by any name.
+pub fn programs_of(info: &Info, name: &str) -> Result<PathBuf> {
+    let folder = info.dir.join(format!("programs-{name}"));
     std::fs::create_dir_all(&folder)?;
-    let kubectl = space.suite.cluster.info.kubectl.first().context("kubectl")?;
+    let kubectl = info.kubectl.first().context("kubectl")?;
     for (name, program) in [("kubectl", kubectl.as_str()), ("kubectl-asts", env!("CARGO_BIN_EXE_kubectl-asts"))] {
         let link = folder.join(name);
         if !link.exists() {
@@ -118,7 +124,9 @@ impl Screen {
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().map_err(|error| Failure(format!("the terminal: {error}")))?;
         let keys = pair.master.take_writer().map_err(|error| Failure(format!("the terminal: {error}")))?;
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 1000)));
+        let [lines, columns] = [rows, cols].map(std::num::NonZero::new);
+        let (lines, columns) = lines.zip(columns).context("a size")?;
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(lines, columns, 1000)));
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let (shown, kept) = (Arc::clone(&parser), Arc::clone(&bytes));
         std::thread::spawn(move || {

@@ -38,7 +38,7 @@ async fn sets_are_listed(space: Space) -> Result {
     ensure_eq!(lines[1][..5], ["web", "1/1", "1/1", "1", "Complete"], "the set");
     let all = asts(&space, &["get", "-A"]).await?.fine()?;
     ensure!(all.lines().any(|line| line.starts_with(&space.namespace) && line.contains(" web ")), "{all}");
-    for wrong in [vec!["get", "-w"], vec!["get", "-A", "web"], vec!["get", "asts", "-w"], vec!["get", "nope"]] {
+    for wrong in [vec!["get", "-w"], vec!["get", "-A", "web"], vec!["get", "web", "web", "-w"], vec!["get", "nope"]] {
         asts(&space, &wrong).await?.refused()?;
     }
     Ok(())
@@ -324,7 +324,10 @@ async fn who_may_not_look_is_told_so(space: Space) -> Result {
 
 async fn long_names_are_shown_whole(space: Space) -> Result {
     let name = format!("a{}", "-very-long".repeat(17));
-    space.create_settled(set(&name, json!({"replicas": 1}))).await?;
+    let labels = json!({"app": "long"});
+    let template = json!({"metadata": {"labels": labels}});
+    let spec = json!({"replicas": 1, "selector": {"matchLabels": labels}, "template": template});
+    space.create_settled(set(&name, spec)).await?;
     let tree = asts(&space, &["get", &name]).await?.fine()?;
     ensure!(tree.contains(&format!("{name}-0")), "{tree}");
     let status = space.status(&name).await?;

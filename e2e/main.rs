@@ -36,6 +36,7 @@ mod rollout;
 mod scale;
 mod smoke;
 mod status;
+mod tutorial;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ fn tests() -> Vec<Test> {
         rollout::tests(),
         scale::tests(),
         status::tests(),
+        tutorial::tests(),
     ]
     .concat()
 }

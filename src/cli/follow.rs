@@ -87,7 +87,7 @@ pub async fn read(session: &Session, target: &Target) -> Result<Picture, CliErro
     let mut unseen = Vec::new();
     let pods = listed(namespaced::<PodSeen>(session, target).list(&selected).await, &mut unseen)?;
     let revisions = listed(namespaced::<RevisionSeen>(session, target).list(&selected).await, &mut unseen)?;
-    Ok(Picture::new(set, pods, revisions, unseen))
+    Ok(Picture::new(set, pods.into_iter().map(Arc::new), revisions, unseen))
 }
 
 fn listed<K: Clone>(
@@ -234,7 +234,7 @@ impl Follower {
         if !self.pods.is_whole || !self.revisions.is_whole {
             return None;
         }
-        let pods = self.pods.objects.values().map(|pod| PodSeen::clone(pod));
+        let pods = self.pods.objects.values().cloned();
         let revisions = self.revisions.objects.values().map(|revision| RevisionSeen::clone(revision));
         let unseen = [&self.pods.refused, &self.revisions.refused].into_iter().flatten().cloned().collect();
         Some(Picture::new(self.latest.clone(), pods, revisions, unseen))

@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for RevisionSeen {
 pub struct Picture {
     pub set: AdvancedStatefulSet,
     /// By name.
-    pub pods: BTreeMap<String, PodSeen>,
+    pub pods: BTreeMap<String, Arc<PodSeen>>,
     /// By number.
     pub revisions: Vec<RevisionSeen>,
     /// What could not be looked at, in the server's words.
@@ -79,7 +79,7 @@ impl Picture {
     /// Of everything that was found, what the set controls.
     pub fn new(
         set: AdvancedStatefulSet,
-        pods: impl IntoIterator<Item = PodSeen>,
+        pods: impl IntoIterator<Item = Arc<PodSeen>>,
         revisions: impl IntoIterator<Item = RevisionSeen>,
         unseen: Vec<String>,
     ) -> Picture {
@@ -87,6 +87,11 @@ impl Picture {
         let pods = pods.into_iter().filter(|pod| pod.facts.controller.as_ref().is_some_and(|owner| *owner.uid == *uid));
         let pods = pods.map(|pod| (pod.facts.name.to_string(), pod)).collect();
         Picture { pods, revisions: controlled(&uid, revisions), unseen, set }
+    }
+
+    /// As long as nothing but the set was seen.
+    pub fn of_set(set: AdvancedStatefulSet) -> Picture {
+        Picture { set, ..Picture::default() }
     }
 
     pub fn name(&self) -> &str {

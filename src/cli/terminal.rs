@@ -137,33 +137,42 @@ pub fn cut_middle(text: &str, max: usize) -> String {
 /// The text in lines of at most so many columns, broken between words where that can be; all but the first are indented.
 pub fn wrapped(text: &str, max: usize) -> Vec<String> {
     const INDENT: &str = "    ";
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let mut word = word.to_owned();
-        loop {
-            let is_empty = lines.last().is_none_or(|line| line.trim().is_empty());
-            let Some(line) = lines.last_mut() else { break };
-            let gap = usize::from(!is_empty);
-            let room = max.saturating_sub(columns(line) + gap);
-            if columns(&word) <= room {
-                line.push_str(if gap == 1 { " " } else { "" });
-                line.push_str(&word);
-                break;
-            }
-            // A word that is longer than any line is broken where it ends.
-            let breaks = is_empty && room > 0;
-            if breaks {
-                let taken: String = word.chars().take(room.div_ceil(2).max(1)).collect();
-                line.push_str(&taken);
-                word = word.chars().skip(taken.chars().count()).collect();
-            }
-            if max <= INDENT.len() {
-                return vec![cut(text, max)];
-            }
-            lines.push(INDENT.to_owned());
+    // Less would hold no letter beside the indent.
+    if max < 2 * INDENT.len() {
+        return vec![cut(text, max)];
+    }
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').flat_map(|word| broken(word, max - INDENT.len())) {
+        let gap = if line.trim().is_empty() { "" } else { " " };
+        if columns(&line) + gap.len() + columns(&word) > max {
+            lines.push(std::mem::replace(&mut line, INDENT.to_owned()));
+            line.push_str(&word);
+        } else {
+            line.push_str(gap);
+            line.push_str(&word);
         }
     }
+    lines.push(line);
     lines
+}
+
+/// A word in parts of at most so many columns.
+fn broken(word: &str, max: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut taken = 0;
+    for letter in word.chars() {
+        let width = column_count(letter);
+        if taken + width > max {
+            parts.push(String::new());
+            taken = 0;
+        }
+        taken += width;
+        if let Some(part) = parts.last_mut() {
+            part.push(letter);
+        }
+    }
+    parts
 }
 
 #[cfg(test)]

@@ -250,6 +250,8 @@ pub fn under_way(tree: &Tree) -> Vec<&PodNode> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -303,7 +305,12 @@ mod tests {
             "status": status,
         }))
         .unwrap();
-        Picture::new(set, pods, [revision("web-two", 2, 100), revision("web-one", 1, 0)], Vec::new())
+        Picture::new(
+            set,
+            pods.into_iter().map(Arc::new),
+            [revision("web-two", 2, 100), revision("web-one", 1, 0)],
+            Vec::new(),
+        )
     }
 
     fn status(conditions: Value) -> Value {

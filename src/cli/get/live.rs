@@ -17,8 +17,10 @@ use crate::cli::output::clean;
 use crate::cli::terminal::{Paint, Tone, cut, size};
 use crate::cli::tree::{Tree, tree};
 
-/// How often the screen is drawn at most: ages go on, and changes come in crowds.
+/// How often the screen is drawn at most: changes come in crowds.
 const FRAME: Duration = Duration::from_millis(250);
+/// How often it is drawn where nothing changes: ages go on.
+const FRAMES_UNCHANGED: u32 = 4;
 
 /// The screen while the view is on it; given back when it goes.
 struct Screen;
@@ -66,9 +68,15 @@ pub async fn show(mut follower: Follower, paint: Paint) -> Result<Exit, CliError
     let _screen = Screen::take()?;
     let mut keys = EventStream::new();
     let mut frames = tokio::time::interval(FRAME);
+    let mut frames_left = 0;
     loop {
         tokio::select! {
             _ = frames.tick() => {
+                if frames_left > 0 {
+                    frames_left -= 1;
+                    continue;
+                }
+                frames_left = FRAMES_UNCHANGED - 1;
                 view.tree = follower.picture().map(|picture| tree(&picture, Timestamp::now())).or(view.tree);
                 view.draw()?;
             }
@@ -85,11 +93,14 @@ pub async fn show(mut follower: Follower, paint: Paint) -> Result<Exit, CliError
                 // Nobody can press q any more.
                 Some(Err(_)) | None => return Ok(Exit::SUCCESS),
             },
-            step = follower.step() => match step? {
-                Step::Changed => view.interrupted = None,
-                Step::Interrupted(words) => view.interrupted = Some(words),
-                Step::Gone => return Err(CliError::Failed("object has been deleted".into())),
-            },
+            step = follower.step() => {
+                frames_left = 0;
+                match step? {
+                    Step::Changed => view.interrupted = None,
+                    Step::Interrupted(words) => view.interrupted = Some(words),
+                    Step::Gone => return Err(CliError::Failed("object has been deleted".into())),
+                }
+            }
             _ = ended.recv() => return Ok(Exit::SUCCESS),
         }
     }

@@ -19,13 +19,13 @@ use crate::cli::error::CliError;
 use crate::cli::follow::{self, Follower, News, Step};
 use crate::cli::get::table::Style;
 use crate::cli::output::{clean, parse_duration};
-use crate::cli::seen::RevisionSeen;
+use crate::cli::seen::{Picture, RevisionSeen};
 use crate::cli::target::{Selection, Target};
 use crate::cli::terminal::{self, Colour, Surroundings};
 use crate::cli::tree::tree;
 
 /// How often the terminal is drawn: times go on, and changes come in crowds.
-const FRAME: Duration = Duration::from_millis(250);
+const FRAME: Duration = Duration::from_millis(400);
 /// Most lines that are drawn.
 const LINES_MAX: usize = 15;
 
@@ -155,7 +155,9 @@ impl Status {
                 Verdict::Done(text) => return print(&redrawn(&[text], drawn)),
                 Verdict::Waiting(_) => {}
             }
-            if let (Some(picture), Some((columns, lines))) = (follower.picture(), terminal::size()) {
+            if let Some((columns, lines)) = terminal::size() {
+                // A slow server has not shown all Pods yet: the bar needs the set alone.
+                let picture = follower.picture().unwrap_or_else(|| Picture::of_set(follower.set().clone()));
                 let now = Timestamp::now();
                 // A line that fills the last column would be followed by an empty one in some terminals.
                 let style = Style { paint, width: Some(columns.saturating_sub(1)), now };

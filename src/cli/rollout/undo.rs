@@ -19,7 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::follow;
 use crate::cli::print::{PrintFlags, Printer};
 use crate::cli::seen::RevisionSeen;
-use crate::cli::target::{RESOURCE, Selection, Target};
+use crate::cli::target::{Selection, Target};
 use crate::model::pod::ordinal_in;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -125,7 +125,7 @@ fn is_conflict(error: &kube::Error) -> bool {
 fn warn(set: &AdvancedStatefulSet, target: &Target, back: &Rollback) {
     if set.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(LAST_APPLIED)) {
         eprintln!(
-            "Warning: resource {RESOURCE}/{} was previously managed with 'kubectl apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future 'kubectl apply' operations. Consider using 'kubectl apply' with your previous configuration file instead.",
+            "Warning: resource advancedstatefulsets/{} was previously managed with 'kubectl apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future 'kubectl apply' operations. Consider using 'kubectl apply' with your previous configuration file instead.",
             target.name
         );
     }

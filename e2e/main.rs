@@ -8,7 +8,11 @@ mod claim_growth;
 mod claims;
 mod cli_adopt;
 mod cli_convert;
+mod cli_live;
 mod cli_plugin;
+mod cli_rollout;
+mod cli_run;
+mod cli_show;
 mod cli_state;
 mod crd;
 mod crd_cases;
@@ -40,6 +44,7 @@ mod scale;
 mod schema;
 mod smoke;
 mod status;
+mod tutorial;
 
 use std::process::ExitCode;
 
@@ -60,6 +65,9 @@ fn tests() -> Vec<Test> {
         claims::tests(),
         cli_adopt::tests(),
         cli_convert::tests(),
+        cli_live::tests(),
+        cli_rollout::tests(),
+        cli_show::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),
@@ -85,6 +93,7 @@ fn tests() -> Vec<Test> {
         scale::tests(),
         schema::tests(),
         status::tests(),
+        tutorial::tests(),
     ]
     .concat()
 }

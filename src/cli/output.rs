@@ -34,3 +34,18 @@ pub fn say(line: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
+
+/// A text of somebody else's, in one line and without what a terminal would obey.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_others_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\td"), "a [2Jb c d");
+    }
+}

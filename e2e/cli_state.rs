@@ -72,7 +72,7 @@ pub async fn is_native(space: &Space, name: &str) -> Result {
         let set = space.api::<StatefulSet>().get(name).await?;
         let status = set.status.unwrap_or_default();
         let replicas = set.spec.and_then(|spec| spec.replicas);
-        ensure_eq!(status.updated_replicas, replicas, "updated replicas");
+        ensure_eq!(status.updated_replicas.unwrap_or(0), replicas.unwrap_or(1), "updated replicas");
         ensure_eq!(status.current_revision, status.update_revision, "revisions");
         Ok(())
     })

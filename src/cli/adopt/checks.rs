@@ -12,6 +12,7 @@ use crate::cli::migrate::facts::{self, counted, some_of};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
 use crate::cli::migrate::manager::{self, LeaseFlags};
+use crate::cli::migrate::record::{self, Release};
 use crate::cli::migrate::surroundings;
 use crate::model::Ordinal;
 
@@ -43,6 +44,10 @@ pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Resul
         return Ok(findings);
     }
     findings.fine("you have the rights for it");
+    if record::read::<Release>(old).is_some() {
+        findings.refuse("a release to this StatefulSet is under way: call release again to end it first");
+        return Ok(findings);
+    }
     if !is_served(work).await? {
         findings.refuse(
             "the cluster does not know AdvancedStatefulSets: install the definition first (kubectl apply -k config/crd)",

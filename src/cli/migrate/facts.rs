@@ -39,6 +39,13 @@ pub fn is_observed(object: &DynamicObject) -> bool {
     seen.is_some() && seen >= object.metadata.generation
 }
 
+/// What the manager says that it cannot do.
+pub fn failure(object: &DynamicObject) -> Option<&str> {
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array)?;
+    let is = |one: &&Value| one["type"] == names::conditions::REPLICA_FAILURE && one["status"] == "True";
+    conditions.iter().find(is)?.get("message")?.as_str()
+}
+
 /// Whether a deletion is under way.
 pub fn is_terminating(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()

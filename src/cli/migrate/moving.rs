@@ -14,7 +14,7 @@ use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
 use super::facts::{self, is_controlled_by, is_observed, uid};
-use super::kinds::SetKind;
+use super::kinds::{OURS, SetKind};
 use super::patience::{Look, Patience};
 use super::record::{self, Record};
 use super::stage::{self, Stage, Stop};
@@ -122,7 +122,7 @@ impl Moving {
             }
             self.seen().await?;
             tell(2, "its controller has seen it".to_owned());
-            let old = self.claims_let_go(uid(&old.metadata)).await?;
+            let Some(old) = self.claims_let_go(uid(&old.metadata)).await? else { continue };
             tell(3, format!("no claim goes with {}", self.old_shown()));
             self.delete(transfer, &record, old).await?;
         }
@@ -162,22 +162,23 @@ impl Moving {
         self.patience
             .until(async || {
                 let set = self.new.get(&self.name).await?;
-                let revision = facts::text(&set, "/status/updateRevision");
-                let waiting =
-                    format!("no controller has seen {} yet; {} is as it was", self.new_shown(), self.old_shown());
-                Ok(if is_observed(&set) && revision.is_some() { Look::Done(()) } else { Look::Waiting(waiting) })
+                if is_observed(&set) && facts::text(&set, "/status/updateRevision").is_some() {
+                    return Ok(Look::Done(()));
+                }
+                let why = facts::failure(&set).map_or_else(String::new, |message| format!(" ({message})"));
+                let (new, old) = (self.new_shown(), self.old_shown());
+                Ok(Look::Waiting(format!("no controller has begun with {new} yet{why}; {old} is as it was")))
             })
             .await
     }
 
-    /// Claims that are to go with the old set must not, should their owner reference be left when it goes.
-    async fn claims_let_go(&self, set_uid: &str) -> Result<DynamicObject, CliError> {
+    /// Claims that are to go with the old set must not, should their owner reference be left when it goes. `None`: the
+    /// old set is not there any more.
+    async fn claims_let_go(&self, set_uid: &str) -> Result<Option<DynamicObject>, CliError> {
         self.patience
             .until(async || {
-                let old = self.old.get(&self.name).await?;
-                if uid(&old.metadata) != set_uid {
-                    return Err(CliError::Failed(format!("{} was made anew: call again", self.old_shown())));
-                }
+                let old = self.old.get_opt(&self.name).await?;
+                let Some(old) = old.filter(|old| uid(&old.metadata) == set_uid) else { return Ok(Look::Done(None)) };
                 if facts::text(&old, WHEN_DELETED) == Some("Delete") {
                     let retain = json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}});
                     writes::merge(&self.old, &old, retain).await?;
@@ -187,7 +188,7 @@ impl Moving {
                 let held = claims.iter().find(|claim| is_owned_by(claim, set_uid));
                 Ok(match held.and_then(|claim| claim.metadata.name.as_deref()) {
                     Some(claim) => Look::Waiting(format!("claim {claim} still goes with {}", self.old_shown())),
-                    None => Look::Done(old),
+                    None => Look::Done(Some(old)),
                 })
             })
             .await
@@ -256,8 +257,17 @@ impl Moving {
 
     async fn look_for_orphans<R: Record>(&self) -> Result<Look<(usize, usize)>, CliError> {
         // Also tells whether another set was made in the old one's place.
-        let Stage::Alone { new, record } = self.stage::<R>().await? else {
-            return Ok(Look::Waiting(format!("{} is not as it was", self.new_shown())));
+        let (new, record) = match self.stage::<R>().await? {
+            Stage::Alone { new, record } => (new, record),
+            // Another call was faster.
+            Stage::Done => {
+                let new = self.new.get(&self.name).await?;
+                let pods = facts::pods(&self.session, &new).await?;
+                return Ok(Look::Done((pods.len(), self.claims(&new).await?.len())));
+            }
+            Stage::Fresh(_) | Stage::Begun { .. } => {
+                return Ok(Look::Waiting(format!("{} is there again", self.old_shown())));
+            }
         };
         let set_uid = uid(&new.metadata);
         let pods = facts::pods(&self.session, &new).await?;
@@ -269,10 +279,8 @@ impl Moving {
             };
             return Ok(Look::Waiting(format!("Pod {} {owner}", facts::name(pod))));
         }
-        let revisions = self.revisions(&new).await?;
-        if let Some(orphan) = revisions.iter().find(|revision| facts::controller(&revision.metadata).is_none()) {
-            let name = orphan.metadata.name.as_deref().unwrap_or_default();
-            return Ok(Look::Waiting(format!("ControllerRevision {name} has no owner yet")));
+        if let Some(revision) = self.orphaned_revision(&new).await? {
+            return Ok(Look::Waiting(format!("ControllerRevision {revision} has no owner yet")));
         }
         let claims = self.claims(&new).await?;
         let goes_with_set = facts::text(&new, WHEN_DELETED) == Some("Delete");
@@ -286,6 +294,16 @@ impl Moving {
             }
         }
         Ok(Look::Done((pods.len(), claims.len())))
+    }
+
+    /// A revision that the manager has not taken yet. The native controller looks for them when something else happens.
+    async fn orphaned_revision(&self, set: &DynamicObject) -> Result<Option<String>, CliError> {
+        if self.to != OURS {
+            return Ok(None);
+        }
+        let revisions = self.revisions(set).await?;
+        let orphan = revisions.into_iter().find(|revision| facts::controller(&revision.metadata).is_none());
+        Ok(orphan.and_then(|revision| revision.metadata.name))
     }
 
     /// The revisions that the selector and the name make the set's, whoever owns them.

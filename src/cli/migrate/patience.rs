@@ -46,7 +46,9 @@ impl Patience {
                 Err(error) => return Err(error),
             };
             if self.until.is_some_and(|until| Instant::now() >= until) {
-                return Err(CliError::Failed(format!("timed out waiting: {waiting}")));
+                return Err(CliError::Failed(format!(
+                    "timed out waiting: {waiting}; the same command goes on from here"
+                )));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

@@ -72,7 +72,7 @@ async fn services(session: &Session, set: &DynamicObject, findings: &mut Finding
         findings.note(format!("spec.serviceName names the Service {wanted}, which does not exist"));
     }
     if !selecting.is_empty() {
-        findings.fine(format!("{} go on to select the Pods", listed_names("Service", &selecting)));
+        findings.fine(format!("the Pods stay selected by {}", listed_names("Service", &selecting)));
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ async fn budgets(session: &Session, set: &DynamicObject, findings: &mut Findings
         budgets.iter().filter(selects).filter_map(|budget| budget.metadata.name.as_deref()).collect();
     if !found.is_empty() {
         findings.fine(format!(
-            "{} go on to count the Pods; nothing is evicted",
+            "the Pods stay counted by {}; nothing is evicted",
             listed_names("PodDisruptionBudget", &found)
         ));
     }

@@ -22,7 +22,7 @@ pub const DESCRIPTIONS: [&str; 7] = [
     "2/7   wait until its controller has seen it",
     "3/7   have the AdvancedStatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
     "4/7   delete the AdvancedStatefulSet and leave its Pods",
-    "5/7   wait until the StatefulSet has taken Pods, revisions and claims",
+    "5/7   wait until the StatefulSet has taken Pods and claims",
     "6/7   label the Pods with the StatefulSet's revision",
     "7/7   see that every Pod counts as up to date, and set the strategy",
 ];

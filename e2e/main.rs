@@ -6,14 +6,20 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_adopt;
+mod cli_convert;
 mod cli_live;
+mod cli_plugin;
 mod cli_rollout;
 mod cli_run;
 mod cli_show;
+mod cli_state;
 mod crd;
 mod crd_cases;
 mod deletion;
 mod environment;
+mod faults;
+mod flags;
 mod harness;
 mod identity;
 mod inplace;
@@ -22,6 +28,7 @@ mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
+mod outages;
 mod partition;
 mod paused;
 mod pre_pull;
@@ -34,6 +41,7 @@ mod restarts;
 mod revisions;
 mod rollout;
 mod scale;
+mod schema;
 mod smoke;
 mod status;
 mod tutorial;
@@ -49,17 +57,21 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        faults::tests(),
         abilities::tests(),
         adoption::tests(),
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_adopt::tests(),
+        cli_convert::tests(),
         cli_live::tests(),
         cli_rollout::tests(),
         cli_show::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        flags::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),
@@ -67,6 +79,7 @@ fn tests() -> Vec<Test> {
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),
+        outages::tests(),
         partition::tests(),
         paused::tests(),
         pre_pull::tests(),
@@ -78,6 +91,7 @@ fn tests() -> Vec<Test> {
         revisions::tests(),
         rollout::tests(),
         scale::tests(),
+        schema::tests(),
         status::tests(),
         tutorial::tests(),
     ]

@@ -51,7 +51,7 @@ pub struct ConnectionFlags {
     #[arg(long, value_name = "NAME", global = true)]
     pub tls_server_name: Option<String>,
     /// How long one request may take, such as 30s; 0 waits for ever
-    #[arg(long, value_name = "TIME", global = true, value_parser = super::output::parse_duration)]
+    #[arg(long, value_name = "TIME", global = true, value_parser = crate::duration::parse)]
     pub request_timeout: Option<Duration>,
 }
 

@@ -1,8 +1,10 @@
 //! The kubectl plugin: a file a verb. What a verb finds out is a value; what it prints is made of that value.
 
+mod adopt;
 mod arguments;
 mod completion;
 mod connect;
+mod convert;
 mod diff;
 mod each;
 mod error;
@@ -10,10 +12,13 @@ mod events;
 mod follow;
 mod get;
 mod manifest;
+mod migrate;
 mod output;
 mod phase;
+mod plan;
 mod print;
 pub mod reference;
+mod release;
 mod rollout;
 mod seen;
 mod target;

@@ -64,6 +64,23 @@ impl Target {
         Api::namespaced(session.client.clone(), &self.namespace)
     }
 
+    /// The set that a manifest names.
+    pub fn of_manifest(manifest: &manifest::Manifest, session: &Session) -> Result<Target, CliError> {
+        let text = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str);
+        let name = text("/metadata/name").ok_or_else(|| CliError::Manifest {
+            place: manifest.place.clone(),
+            message: "metadata.name is missing".into(),
+        })?;
+        let namespace = text("/metadata/namespace").unwrap_or(&session.namespace);
+        if session.namespace_is_given && namespace != session.namespace {
+            return Err(CliError::Usage(format!(
+                "the namespace from the provided object \"{namespace}\" does not match the namespace \"{0}\". You must pass '--namespace={namespace}' to perform this operation.",
+                session.namespace
+            )));
+        }
+        Ok(Target { namespace: checked(namespace)?, name: checked(name)? })
+    }
+
     /// The same as whole objects: with fields that this version does not know.
     pub fn raw_api(&self, session: &Session) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk(names::GROUP, names::VERSION, names::KIND);
@@ -124,7 +141,7 @@ impl Selection {
             }
         };
         let sets = manifests.iter().filter(|it| is_set(&it.object));
-        let targets = sets.map(|it| of_manifest(it, session)).collect::<Result<Vec<_>, _>>()?;
+        let targets = sets.map(|it| Target::of_manifest(it, session)).collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
             return Err(CliError::Usage(format!("no {} in what was given", names::KIND)));
         }
@@ -143,22 +160,6 @@ async fn list(session: &Session, namespace: &str, selector: &str) -> Result<Vec<
 pub fn is_set(object: &Value) -> bool {
     object.get("kind").and_then(Value::as_str) == Some(names::KIND)
         && object.get("apiVersion").and_then(Value::as_str).is_some_and(|it| it.starts_with(names::GROUP))
-}
-
-fn of_manifest(manifest: &manifest::Manifest, session: &Session) -> Result<Target, CliError> {
-    let text = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str);
-    let name = text("/metadata/name").ok_or_else(|| CliError::Manifest {
-        place: manifest.place.clone(),
-        message: "metadata.name is missing".into(),
-    })?;
-    let namespace = text("/metadata/namespace").unwrap_or(&session.namespace);
-    if session.namespace_is_given && namespace != session.namespace {
-        return Err(CliError::Usage(format!(
-            "the namespace from the provided object \"{namespace}\" does not match the namespace \"{0}\". You must pass '--namespace={namespace}' to perform this operation.",
-            session.namespace
-        )));
-    }
-    Ok(Target { namespace: checked(namespace)?, name: checked(name)? })
 }
 
 /// Names as kubectl takes them: `NAME…`, `TYPE/NAME…`, `TYPE NAME…`.

@@ -18,7 +18,7 @@ use crate::cli::each::for_each;
 use crate::cli::error::CliError;
 use crate::cli::follow::{self, Follower, News, Step};
 use crate::cli::get::table::Style;
-use crate::cli::output::{clean, parse_duration};
+use crate::cli::output::clean;
 use crate::cli::seen::{Picture, RevisionSeen};
 use crate::cli::target::{Selection, Target};
 use crate::cli::terminal::{self, Colour, Surroundings};
@@ -58,7 +58,7 @@ pub struct Status {
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true, hide_default_value = true)]
     revision: i64,
     /// How long to wait, such as 30s or 5m; 0: for ever
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration, hide_default_value = true)]
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::duration::parse, hide_default_value = true)]
     timeout: Duration,
     /// When to use colours
     #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]

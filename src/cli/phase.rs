@@ -119,7 +119,7 @@ fn not_updating(pod: &PodFacts, measure: &Measure<'_>) -> Standing {
     if let Gate::Closed { since, reason } = &pod.gate
         && &**reason == names::REASON_CONTAINER_REBUILDING
     {
-        let words = if outdated { "gate closed, about to be changed" } else { "gate closed, about to be opened" };
+        let words = if outdated { "gate closed" } else { "about to open the gate" };
         return Standing::new(Phase::GateClosed, words, *since);
     }
     if !pod.is_ready() {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(stands(&unready, 0).0, Phase::WaitingForReady);
         let closed = Gate::Closed { since: None, reason: names::REASON_CONTAINER_REBUILDING.into() };
         let closed = PodFacts { gate: closed, ..unready.clone() };
-        assert_eq!(stands(&closed, 0), (Phase::GateClosed, "gate closed, about to be changed".into()));
+        assert_eq!(stands(&closed, 0), (Phase::GateClosed, "gate closed".into()));
         assert_eq!(stands(&PodFacts { deletion: Some(at(0)), ..pod.clone() }, 0).0, Phase::Deleting);
         assert_eq!(stands(&PodFacts { node: None, ..pod.clone() }, 0).0, Phase::Pending);
         assert_eq!(stands(&PodFacts { unschedulable: true, ..pod }, 0).0, Phase::Failing);

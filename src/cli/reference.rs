@@ -44,7 +44,7 @@ fn section(text: &mut String, command: &Command, before: &str) {
     let arguments = command.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set());
     let own: Vec<&Arg> = arguments.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")).collect();
     *text += &flags(own.into_iter());
-    if let Some(after) = command.get_after_help() {
+    if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         *text += &after_help(&after.to_string());
     }
 }

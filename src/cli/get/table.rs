@@ -10,9 +10,9 @@ use crate::cli::tree::{Made, Note, PodNode, RevisionNode, Tree};
 /// The columns after the name.
 const TITLES: [&str; 6] = ["STATE", "MADE", "RESTARTS", "AGE", "NODE", "IP"];
 /// Those that are left out where there is no room, the first first: by their place in [`TITLES`].
-const DROPPED_FIRST: [usize; 4] = [5, 4, 1, 3];
+const DROPPED_FIRST: [usize; 5] = [5, 4, 2, 1, 3];
 /// Fewest columns that a name is cut to before others are left out.
-const NAME_COLUMNS_MIN: usize = 36;
+const NAME_COLUMNS_MIN: usize = 30;
 const GAP: usize = 2;
 
 /// How a table is drawn.
@@ -104,7 +104,7 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
 fn revision_row(revision: &RevisionNode, age: String) -> Row {
     let role = match (revision.is_current, revision.is_update) {
         (true, true) => "current",
-        (true, false) => "current, being replaced",
+        (true, false) => "being replaced",
         (false, true) => "being rolled out",
         (false, false) => "",
     };
@@ -281,12 +281,12 @@ mod tests {
     #[test]
     fn a_set_is_drawn_as_a_tree() {
         let expected = "\
-NAME                 STATE                           MADE             RESTARTS  AGE    NODE    IP
-web                  2/3 ready, 1/3 updated                                     3m30s
-├─ revision 2 web-2  being rolled out, 1 Pod                                    10s
-│  └─ web-2          rebuilding for 10s              in place 5s ago  1         110s   node-1  10.0.0.1
-├─ revision 1 web-1  current, being replaced, 1 Pod                             10s
-│  └─ web-1          ready                           in place 5s ago  1         110s   node-1  10.0.0.1
+NAME                 STATE                    MADE             RESTARTS  AGE    NODE    IP
+web                  2/3 ready, 1/3 updated                              3m30s
+├─ revision 2 web-2  being rolled out, 1 Pod                             10s
+│  └─ web-2          rebuilding for 10s       in place 5s ago  1         110s   node-1  10.0.0.1
+├─ revision 1 web-1  being replaced, 1 Pod                               10s
+│  └─ web-1          ready                    in place 5s ago  1         110s   node-1  10.0.0.1
 └─ missing (1)
    └─ web-0
 Progressing WaitingForPods: Pod web-2 [2J is not Ready";

@@ -6,6 +6,7 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_plan;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -49,6 +50,7 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_plan::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),

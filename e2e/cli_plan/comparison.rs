@@ -124,7 +124,7 @@ impl Lane {
         }
         let standing = self.spec.pointer("/updateStrategy/rollingUpdate/paused") == Some(&json!(true))
             || self.spec.pointer("/updateStrategy/type") == Some(&json!("OnDelete"));
-        if standing && self.dice.one_in(2) {
+        if standing && !self.dice.one_in(3) {
             merge(&mut patch, rolling_update(json!({"paused": false, "maxUnavailable": 2})));
         }
         if patch.pointer("/updateStrategy/type") == Some(&json!("OnDelete")) {

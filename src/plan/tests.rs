@@ -17,6 +17,7 @@ use crate::model::{
 };
 
 mod env_annotations;
+mod explain;
 mod grow;
 mod lifecycle;
 mod pace;

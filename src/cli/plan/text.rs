@@ -147,12 +147,12 @@ fn fields(page: &mut Page, report: &Report) {
 }
 
 fn one_field(page: &mut Page, field: &FieldReport) {
+    const MARKS_WIDTH: usize = "Dynamic  re-created".len();
     let (verdict, ink) = if field.in_place { ("in place", Ink::Green) } else { ("re-created", Ink::Yellow) };
     let marks = format!("{:<8} {}", field.class, page.ink(ink, verdict));
-    let marks_width = 9 + verdict.len();
     let path = plain(&field.path);
-    if path.chars().count() + marks_width + 4 <= WIDTH {
-        let room = WIDTH - marks_width - 4;
+    let room = WIDTH - MARKS_WIDTH - 4;
+    if path.chars().count() <= room {
         page.line(&format!("  {path:<room$}  {marks}"));
     } else {
         page.words(2, None, &path);
@@ -220,7 +220,7 @@ fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String
     let mut left: Vec<&MoveReport> = wave.pods.iter().collect();
     while let Some(first) = left.first().copied() {
         let (same, others): (Vec<&MoveReport>, Vec<&MoveReport>) =
-            left.into_iter().partition(|one| one.action == first.action && one.why == first.why);
+            left.into_iter().partition(|one| is_like(one, first));
         left = others;
         let names: Vec<&str> = same.iter().map(|one| one.name.as_str()).collect();
         let (what, ink) = done(first.action);
@@ -231,11 +231,17 @@ fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String
             page.line(&format!("  {number:>digits$}  {what}  {line}"));
             number.clear();
         }
-        if !first.why.is_empty() && *told != first.why {
+        // Why a Pod is made says its name once more.
+        let is_news = !first.why.is_empty() && *told != first.why && first.action != PodAction::Create;
+        if is_news {
             page.words(digits + 18, Some(Ink::Dim), &plain(&first.why));
             told.clone_from(&first.why);
         }
     }
+}
+
+fn is_like(one: &MoveReport, other: &MoveReport) -> bool {
+    one.action == other.action && (one.why == other.why || one.action == PodAction::Create)
 }
 
 fn done(action: PodAction) -> (&'static str, Ink) {
@@ -264,14 +270,14 @@ fn held(page: &mut Page, report: &Report) {
         left = others;
         let names: Vec<&str> = same.iter().map(|pod| pod.name.as_str()).collect();
         let (by, later) = match first.held_by.unwrap_or_default() {
-            "paused" => ("paused", "when resumed"),
-            "partition" => ("partition", "when the partition lets them"),
-            "onDelete" => ("OnDelete", "when they are deleted by hand"),
-            "inPlaceOnly" => ("InPlaceOnly", "never in place"),
-            _ => ("waiting", "when what they wait for is over"),
+            "paused" => ("by the pause", "when resumed"),
+            "partition" => ("by the partition", "when it lets them go"),
+            "onDelete" => ("by OnDelete", "when deleted by hand"),
+            "inPlaceOnly" => ("by InPlaceOnly", ""),
+            _ => ("they wait for others", "after that"),
         };
         let would = first.would.map(|would| format!("; {later}: {}", done(would).0)).unwrap_or_default();
-        page.words(2, None, &format!("{} by {by}{would}", names.join(" ")).replace(" by waiting", " waiting"));
+        page.words(2, None, &format!("{}: {by}{would}", first_ones(&names)));
         if let Some(why) = &first.why {
             page.words(4, Some(Ink::Dim), &plain(why));
         }

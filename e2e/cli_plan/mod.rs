@@ -62,7 +62,7 @@ async fn an_image_is_told_with_its_class_and_waves(space: Space) -> Result {
         &[
             "web: 5 Pods: 5 updated in place, 0 re-created, 3 waves",
             "Fields of the template",
-            "  spec.containers[app].image                                Rebuild  in place",
+            &format!("  {:<57}  Rebuild  in place", "spec.containers[app].image"),
             "    docker.io/library/asts-test:v1 -> docker.io/library/asts-test:v2",
             "    the container is re-created with the new image",
             "Waves",
@@ -166,7 +166,7 @@ async fn what_holds_pods_back_is_told(space: Space) -> Result {
     ensure_eq!(only["pods"][0]["heldBy"], json!("inPlaceOnly"), "InPlaceOnly");
     let reasons = only["blocked"].to_string();
     ensure!(reasons.contains("NotPossibleInPlace") && reasons.contains("spec.hostNetwork"), "{reasons}");
-    let bad = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "x", "ports": [{}]}]}}}});
+    let bad = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 70000}]}]}}}});
     let bad = plan(&space, &["web", "-p", &bad.to_string(), "-o", "json"], None)?.json(2)?;
     let reasons = bad["blocked"].to_string();
     ensure!(reasons.contains("InvalidTemplate") && reasons.contains("containerPort"), "{reasons}");

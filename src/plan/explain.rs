@@ -14,7 +14,7 @@ use super::step::{self, Changes, Step};
 use super::view::{Member, On};
 use super::{Unclear, look};
 use crate::api::spec::PodUpdatePolicy;
-use crate::inplace::decide::{Cluster, Decision, Pace, claim_reasons};
+use crate::inplace::decide::{Change, Cluster, Contents, Decision, Pace, claim_reasons};
 use crate::inplace::{Class, Difference};
 use crate::model::Snapshot;
 use crate::plan::Question;
@@ -143,6 +143,9 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.pods.len()));
     let update = &context.revisions.update;
+    if pods.is_empty() {
+        groups.extend(group_of_nobody(context));
+    }
     Explanation {
         update: outlook(context, update),
         invalid_template: context.revisions.invalid_template.clone(),
@@ -198,6 +201,24 @@ fn add_to_group(
             *held = field;
         }
     }
+}
+
+/// What differs for a set without Pods.
+fn group_of_nobody(context: Context<'_>) -> Option<Group> {
+    let (current, update) = (&context.revisions.current, &context.revisions.update);
+    let claims: [&str; 0] = [];
+    let contents = |template| Contents { template, claims: &claims };
+    let change = Change::between(contents(&current.template), contents(&update.template), &step::rules(context));
+    let field = |difference: &Difference| FieldOutlook {
+        path: difference.path.clone(),
+        class: difference.class,
+        in_place: difference.class != Class::Static,
+        why: difference.reason.clone(),
+        old: difference.old.clone(),
+        new: difference.new.clone(),
+    };
+    let fields: Vec<FieldOutlook> = change.differences.iter().map(field).collect();
+    (!fields.is_empty()).then(|| Group { revision: Some(current.name.clone()), pods: Vec::new(), fields })
 }
 
 fn fields(context: Context<'_>, changes: &mut Changes, member: &Member) -> Vec<FieldOutlook> {

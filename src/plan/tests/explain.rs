@@ -120,6 +120,15 @@ fn claim_templates_that_come_are_fields_too() {
 }
 
 #[test]
+fn a_set_without_pods_is_told_its_fields_too() {
+    let mut world = World::rolling(2, json!({}));
+    world.pods.clear();
+    let explanation = explained(&world);
+    assert_eq!(fields(&explanation), [("spec.containers[app].image", Class::Rebuild, true)]);
+    assert!(explanation.groups[0].pods.is_empty());
+}
+
+#[test]
 fn injectors_annotations_are_told_as_such() {
     let world = changed(json!({}), |template| {
         template["metadata"]["annotations"] = json!({"sidecar.istio.io/inject": "true"});

@@ -135,7 +135,7 @@ impl Lane {
 
     fn draw_one(&mut self) -> Value {
         let pick = |dice: &mut Dice, bound| dice.below(bound);
-        match self.dice.below(18) {
+        match self.dice.below(21) {
             0..=3 => {
                 let tag = ["v1", "v2", "v3"][usize::try_from(self.dice.below(3)).unwrap_or(0)];
                 self.container("image", json!(image(tag)))
@@ -167,6 +167,20 @@ impl Lane {
                 let reserved = if self.dice.one_in(2) { json!([]) } else { json!([pick(&mut self.dice, 4)]) };
                 json!({"reserveOrdinals": reserved})
             }
+            17 => {
+                let index = pick(&mut self.dice, 4).to_string();
+                let term =
+                    json!({"weight": 5, "matchSelector": {"matchLabels": {"apps.kubernetes.io/pod-index": index}}});
+                let none = self.dice.one_in(2);
+                let unordered =
+                    if none { Value::Null } else { json!({"priorityStrategy": {"weightPriority": [term]}}) };
+                rolling_update(json!({"unorderedUpdate": unordered}))
+            }
+            18 => {
+                let env = if self.dice.one_in(3) { "Patch" } else { "Annotations" };
+                rolling_update(json!({"inPlaceUpdateStrategy": {"env": env}}))
+            }
+            19 => json!({"minReadySeconds": pick(&mut self.dice, 2)}),
             _ if self.dice.one_in(3) => json!({"updateStrategy": {"type": "OnDelete"}}),
             _ => {
                 let policy = ["InPlaceIfPossible", "ReCreate", "InPlaceOnly"];
@@ -222,7 +236,7 @@ impl Lane {
 
     /// Half of the plans are made of a patch, half of the whole manifest, which cannot say that a field is to go.
     async fn plan(&mut self, patch: &Value) -> Result<Value> {
-        let takes_away = patch.pointer("/updateStrategy/rollingUpdate") == Some(&Value::Null);
+        let takes_away = has_null(patch);
         let called = if takes_away || self.dice.one_in(2) {
             let patch = json!({"spec": patch}).to_string();
             self.call(&[&self.name, "-o", "json", "-p", &patch], None).await?
@@ -280,6 +294,13 @@ impl Lane {
         })
         .await?;
         self.space.recorders_catch_up().await
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.values().any(has_null),
+        other => other.is_null(),
     }
 }
 

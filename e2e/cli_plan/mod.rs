@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::claims::volume_for;
 use crate::harness::manifest::{claim_template, rolling_update, with};
-use crate::harness::space::uid;
+use crate::harness::space::{image_of, is_ready, uid};
 use crate::harness::{Context, Failure, Result, Space, image, install, set};
 use crate::{ensure, ensure_eq, test_list};
 use plugin::plan;
@@ -27,6 +27,7 @@ test_list![
     an_older_revision_is_found_again,
     a_manifest_takes_away_what_an_earlier_one_gave,
     what_is_wrong_is_said_and_nothing_is_planned,
+    a_broken_rollout_is_mended_in_the_order_told,
     nothing_is_written_by_a_plan,
     kubectl_finds_the_plugin,
     a_plan_without_rights_says_what_is_forbidden,
@@ -264,6 +265,37 @@ async fn what_is_wrong_is_said_and_nothing_is_planned(space: Space) -> Result {
         ensure!(called.err.contains(says), "{arguments:?} does not say {says:?}: {}", called.err);
     }
     Ok(())
+}
+
+async fn a_broken_rollout_is_mended_in_the_order_told(space: Space) -> Result {
+    settled(&space, json!({"replicas": 4})).await?;
+    // Made anew with an image that cannot be pulled, the Pod is lost until the next template.
+    let broken =
+        json!({"template": {"spec": {"containers": [{"name": "app", "image": image("broken"), "command": ["/x"]}]}}});
+    space.edit("web", broken).await?;
+    space.pod_is("web-3", "broken", |pod| image_of(pod) == image("broken") && !is_ready(pod) && waits(pod)).await?;
+    let recorder = space.record().await?;
+    let patch =
+        json!({"template": {"spec": {"containers": [{"name": "app", "image": image("v2"), "command": ["/x"]}]}}});
+    let manifest = json!({"spec": patch}).to_string();
+    let found = plan(&space, &["web", "-p", &manifest, "-o", "json"], None)?.json(3)?;
+    let waves: Vec<&Value> =
+        found["waves"].as_array().into_iter().flatten().map(|wave| &wave["pods"][0]["name"]).collect();
+    ensure_eq!(waves, ["web-3", "web-2", "web-1", "web-0"], "the waves");
+    ensure_eq!(found["waves"][0]["pods"][0]["action"], json!("inPlace"), "the broken Pod");
+    let text = plan(&space, &["web", "-p", &manifest], None)?.ended(3)?;
+    ensure!(text.contains("web-0 web-1 web-2, on web-") && text.contains("web-3, on web-"), "two revisions:\n{text}");
+    space.edit("web", patch).await?;
+    space.settled("web").await?;
+    ensure_eq!(recorder.told_to_go(), ["web-2", "web-1", "web-0"], "Pods told to go");
+    Ok(())
+}
+
+/// The kubelet says that its first container waits for something that does not come.
+fn waits(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let state = containers.and_then(|all| all.first()?.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    state.is_some_and(|reason| reason != "ContainerCreating")
 }
 
 async fn nothing_is_written_by_a_plan(space: Space) -> Result {

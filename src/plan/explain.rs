@@ -42,7 +42,6 @@ pub struct Explanation {
     pub groups: Vec<Group>,
     /// The Pods of the set's slots, by name.
     pub pods: BTreeMap<Box<str>, PodOutlook>,
-    pub max_unavailable: usize,
 }
 
 /// A revision, and whether it was there before.
@@ -151,7 +150,6 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
         invalid_template: context.revisions.invalid_template.clone(),
         groups,
         pods,
-        max_unavailable: context.spec.rolling.max_unavailable,
     }
 }
 

@@ -305,8 +305,18 @@ fn tells_the_truth(before: &Snapshot, forecast: &Forecast) {
     }
 }
 
+/// What there is after so many steps.
+fn in_the_middle(snapshot: Snapshot, steps: usize) -> Snapshot {
+    let answers = run(snapshot.clone()).last.answers;
+    let mut run = super::Run::new(&Snapshot { answers, ..snapshot });
+    for _ in 0..steps {
+        run.step();
+    }
+    run.finish(End::CutShort).last
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_changes_the_forecast_ends_tells_the_truth_and_keeps_the_budget(
@@ -332,5 +342,27 @@ proptest! {
             prop_assert!(again.waves.is_empty(), "not all was told: {:?}", again.waves);
             now = forecast.last;
         }
+    }
+
+    #[test]
+    fn a_change_in_the_middle_of_another_is_told_as_well(
+        ordered in any::<bool>(),
+        first in a_patch(),
+        steps in 0..12usize,
+        second in proptest::collection::vec(a_patch(), 0..3),
+    ) {
+        let policy = if ordered { "OrderedReady" } else { "Parallel" };
+        let mut wanted = spec(json!({"podManagementPolicy": policy}));
+        let start = settled(&wanted);
+        merge(&mut wanted, first);
+        let middle = in_the_middle(changed(start, &wanted), steps);
+        for patch in second {
+            merge(&mut wanted, patch);
+        }
+        let before = changed(middle, &wanted);
+        let forecast = run(before.clone());
+        prop_assert_eq!(forecast.end, End::Rests);
+        tells_the_truth(&before, &forecast);
+        prop_assert!(run(forecast.last.clone()).waves.is_empty());
     }
 }

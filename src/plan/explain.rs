@@ -136,7 +136,7 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
             On::Shown(_) => None,
         };
         if outdated {
-            add_to_group(context, &mut changes, &mut groups, member, revision.as_ref());
+            add_to_group(context, &mut changes, &mut groups, member, revision.as_deref());
         }
         pods.insert(slot.name.clone(), PodOutlook { revision, held: slot.held, verdict });
     }
@@ -184,13 +184,13 @@ fn add_to_group(
     changes: &mut Changes,
     groups: &mut Vec<Group>,
     member: &Member,
-    revision: Option<&Box<str>>,
+    revision: Option<&str>,
 ) {
     let fields = fields(context, changes, member);
     let same_paths = |group: &Group| group.fields.iter().map(|one| &one.path).eq(fields.iter().map(|one| &one.path));
-    let known = groups.iter_mut().find(|group| group.revision.as_ref() == revision && same_paths(group));
+    let known = groups.iter_mut().find(|group| group.revision.as_deref() == revision && same_paths(group));
     let Some(group) = known else {
-        groups.push(Group { revision: revision.cloned(), pods: vec![member.pod.name.clone()], fields });
+        groups.push(Group { revision: revision.map(Box::from), pods: vec![member.pod.name.clone()], fields });
         return;
     };
     group.pods.push(member.pod.name.clone());

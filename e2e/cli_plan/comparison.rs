@@ -124,6 +124,10 @@ impl Lane {
         }
         let standing = self.spec.pointer("/updateStrategy/rollingUpdate/paused") == Some(&json!(true))
             || self.spec.pointer("/updateStrategy/type") == Some(&json!("OnDelete"));
+        let only = self.spec.pointer("/updateStrategy/rollingUpdate/podUpdatePolicy") == Some(&json!("InPlaceOnly"));
+        if only && !self.dice.one_in(3) {
+            merge(&mut patch, rolling_update(json!({"podUpdatePolicy": "InPlaceIfPossible"})));
+        }
         if standing && !self.dice.one_in(3) {
             merge(&mut patch, rolling_update(json!({"paused": false, "maxUnavailable": 2})));
         }
@@ -137,8 +141,11 @@ impl Lane {
         let pick = |dice: &mut Dice, bound| dice.below(bound);
         match self.dice.below(21) {
             0..=3 => {
-                let tag = ["v1", "v2", "v3"][usize::try_from(self.dice.below(3)).unwrap_or(0)];
-                self.container("image", json!(image(tag)))
+                let now = self.spec["template"]["spec"]["containers"][0]["image"].clone();
+                let others: Vec<String> =
+                    ["v1", "v2", "v3"].into_iter().map(image).filter(|it| now != json!(it)).collect();
+                let which = usize::try_from(self.dice.below(2)).unwrap_or(0);
+                self.container("image", json!(others[which]))
             }
             4 => {
                 let value = pick(&mut self.dice, 3).to_string();

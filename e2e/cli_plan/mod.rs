@@ -68,6 +68,7 @@ async fn an_image_is_told_with_its_class_and_waves(space: Space) -> Result {
             "    the container is re-created with the new image",
             "Waves",
             "  1  in place      web-4 web-3",
+            "                   new containers: app",
             "  2  in place      web-2 web-1",
             "  3  in place      web-0",
         ],

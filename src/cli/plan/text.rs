@@ -206,7 +206,7 @@ fn waves(page: &mut Page, report: &Report) {
     for wave in &report.waves {
         let is_shown = report.waves.len() <= WAVES_SHOWN || wave.number < WAVES_SHOWN - 1 || wave.number == last.number;
         if is_shown {
-            one_wave(page, wave, digits, &mut told);
+            one_wave(page, report, wave, digits, &mut told);
         } else if wave.number == WAVES_SHOWN - 1 {
             let left = report.waves.len() - WAVES_SHOWN + 1;
             page.line(&format!("  {:digits$}  … {} more", "", counted(left, "wave")));
@@ -215,7 +215,7 @@ fn waves(page: &mut Page, report: &Report) {
 }
 
 /// A line for each kind of what is done. A reason that was told before is not told again.
-fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String) {
+fn one_wave(page: &mut Page, report: &Report, wave: &WaveReport, digits: usize, told: &mut String) {
     let mut number = wave.number.to_string();
     let mut left: Vec<&MoveReport> = wave.pods.iter().collect();
     while let Some(first) = left.first().copied() {
@@ -231,12 +231,22 @@ fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String
             page.line(&format!("  {number:>digits$}  {what}  {line}"));
             number.clear();
         }
-        // Why a Pod is made says its name once more.
-        let is_news = !first.why.is_empty() && *told != first.why && first.action != PodAction::Create;
-        if is_news {
-            page.words(digits + 18, Some(Ink::Dim), &plain(&first.why));
-            told.clone_from(&first.why);
+        let why = reason(report, first);
+        if !why.is_empty() && *told != why {
+            page.words(digits + 18, Some(Ink::Dim), &plain(&why));
+            *told = why;
         }
+    }
+}
+
+/// What is told of a move beside its kind. The fields are told above, and why a Pod is made says its name once more.
+fn reason(report: &Report, one: &MoveReport) -> String {
+    let pod = report.pods.iter().find(|pod| pod.name == one.name);
+    let containers = pod.map(|pod| pod.containers.join(", ")).unwrap_or_default();
+    match one.action {
+        PodAction::Create => String::new(),
+        PodAction::InPlace if !containers.is_empty() => format!("new containers: {containers}"),
+        _ => one.why.clone(),
     }
 }
 

@@ -7,10 +7,20 @@ mod chaos;
 mod claim_growth;
 mod claims;
 mod cli_plan;
+mod cli_adopt;
+mod cli_convert;
+mod cli_live;
+mod cli_plugin;
+mod cli_rollout;
+mod cli_run;
+mod cli_show;
+mod cli_state;
 mod crd;
 mod crd_cases;
 mod deletion;
 mod environment;
+mod faults;
+mod flags;
 mod harness;
 mod identity;
 mod inplace;
@@ -19,6 +29,7 @@ mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
+mod outages;
 mod partition;
 mod paused;
 mod pre_pull;
@@ -31,8 +42,10 @@ mod restarts;
 mod revisions;
 mod rollout;
 mod scale;
+mod schema;
 mod smoke;
 mod status;
+mod tutorial;
 
 use std::process::ExitCode;
 
@@ -45,15 +58,22 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        faults::tests(),
         abilities::tests(),
         adoption::tests(),
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
         cli_plan::tests(),
+        cli_adopt::tests(),
+        cli_convert::tests(),
+        cli_live::tests(),
+        cli_rollout::tests(),
+        cli_show::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        flags::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),
@@ -61,6 +81,7 @@ fn tests() -> Vec<Test> {
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),
+        outages::tests(),
         partition::tests(),
         paused::tests(),
         pre_pull::tests(),
@@ -72,7 +93,9 @@ fn tests() -> Vec<Test> {
         revisions::tests(),
         rollout::tests(),
         scale::tests(),
+        schema::tests(),
         status::tests(),
+        tutorial::tests(),
     ]
     .concat()
 }

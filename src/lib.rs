@@ -22,6 +22,7 @@
 pub mod api;
 pub mod cli;
 pub mod control;
+pub mod duration;
 pub mod inplace;
 pub mod model;
 pub mod plan;

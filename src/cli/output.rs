@@ -1,6 +1,6 @@
 //! Small things that verbs print and read alike.
 
-use std::time::Duration;
+use std::io::Write;
 
 use serde_json::Value;
 
@@ -29,34 +29,15 @@ pub fn formatted(object: &Value, format: Format) -> Result<String, CliError> {
     }
 }
 
-/// A time as Go writes it (`90s`, `1h30m`, `1.5s`, `250ms`), or a bare number of seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write it as 30s, 5m or 1h30m");
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number_end = rest.find(|it: char| !(it.is_ascii_digit() || it == '.')).ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(number_end);
-        let unit_end = tail.find(|it: char| it.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let unit_seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let part = Duration::try_from_secs_f64(number * unit_seconds).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        rest = tail;
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+/// Prints a line of progress at once. What is being done must not stop half way because nobody reads any more.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A text of somebody else's, in one line and without what a terminal would obey.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]
@@ -64,14 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
-        for (text, milliseconds) in
-            [("0", 0), ("0s", 0), ("90s", 90_000), ("1h30m", 5_400_000), ("1.5s", 1500), ("250ms", 250), ("7", 7000)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "s", "5x", "1h-3m", "-5s", "1e400", "ten"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
+    fn a_text_of_others_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\td"), "a [2Jb c d");
     }
 }

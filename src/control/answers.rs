@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -98,6 +99,10 @@ impl Reconciler {
                     self.ask_ability(&namespace, kinds, target, patch, memory).await?;
                     snapshot.abilities = self.abilities.abilities();
                     memory.add_denials(&mut snapshot.abilities);
+                }
+                Question::BoundClaim { name } => {
+                    let answer = why_not_bound(&self.apiserver, &namespace, name).await?;
+                    snapshot.answers.bound_claims.insert(name.clone(), answer);
                 }
                 Question::WholePod { name, uid } => {
                     let at = At::one(Kind::Pod, &namespace, name);
@@ -251,7 +256,7 @@ pub async fn ask_to_patch(
     let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
     match apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
         Ok(()) => Ok(Took::Yes),
-        Err(error) if error.code == 422 => Ok(Took::No),
+        Err(error) if is_invalid(&error) => Ok(Took::No),
         Err(error) if error.message.contains("does not support dry run") => Ok(Took::CannotTell),
         Err(error) => match error.failure {
             Failure::NotFound => Ok(Took::Gone(error)),
@@ -280,9 +285,33 @@ pub async fn default_template(
     });
     match apiserver.dry_run_create::<TemplateObject>(At::all(Kind::PodTemplate, namespace), &body).await {
         Ok(defaulted) => Ok(TemplateAnswer::Defaulted(Arc::new(defaulted.template))),
-        Err(error) if error.code == 422 => Ok(TemplateAnswer::Invalid(error.message.into())),
+        Err(error) if is_invalid(&error) => Ok(TemplateAnswer::Invalid(error.message.into())),
         Err(error) => Err(error),
     }
+}
+
+/// Why a claim cannot be mounted into a running Pod; `None`: it can.
+///
+/// # Errors
+/// Where no answer came.
+pub async fn why_not_bound(apiserver: &Apiserver, namespace: &str, name: &str) -> Result<Option<Box<str>>, CallError> {
+    match apiserver.read::<PersistentVolumeClaim>(Verb::Get, At::one(Kind::Claim, namespace, name)).await {
+        Ok(claim) if claim.metadata.deletion_timestamp.is_some() => {
+            Ok(Some(format!("the claim {name} is being deleted").into()))
+        }
+        Ok(claim) => {
+            let phase = claim.status.and_then(|status| status.phase);
+            let unbound = phase.as_deref() != Some("Bound");
+            Ok(unbound.then(|| format!("the claim {name} is not bound to a volume").into()))
+        }
+        Err(error) if error.failure == Failure::NotFound => Ok(Some(format!("there is no claim {name}").into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the apiserver itself takes no such object. Admission policies answer with the same code.
+fn is_invalid(error: &CallError) -> bool {
+    error.code == 422 && error.failure == Failure::Refused(Refused::Invalid)
 }
 
 fn unreadable(verb: &'static str, object: &str, error: &serde_json::Error) -> CallError {

@@ -108,7 +108,12 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
             Step::Waiting
         }
         Decision::Patch(patch) if patch.pace == Pace::Free => Step::Free(patch),
-        Decision::Patch(patch) => Step::InPlace(patch),
+        Decision::Patch(patch) => match unbound_claim(context, draft, &patch) {
+            Binding::Bound => Step::InPlace(patch),
+            Binding::Asked => Step::Waiting,
+            Binding::Not(reason) if in_place_only => Step::Blocked(reason),
+            Binding::Not(reason) => Step::Recreate(reason),
+        },
         Decision::Recreate { reasons } => Step::Recreate(reasons.join("; ")),
         Decision::Blocked { reasons } => Step::Blocked(reasons.join("; ")),
         Decision::Ask(inquiries) => {
@@ -123,6 +128,34 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
             Step::Waiting
         }
     }
+}
+
+enum Binding {
+    Bound,
+    Asked,
+    /// A reason as users read it, with the field's path.
+    Not(String),
+}
+
+/// Whether the claims of added volumes can be mounted: no scheduler binds a claim for a Pod that is on its node already.
+fn unbound_claim(context: Context<'_>, draft: &mut Draft, patch: &InPlacePatch) -> Binding {
+    let volumes = context.revisions.update.template.pointer("/spec/volumes").and_then(Value::as_array);
+    let changed = patch.differences.iter().filter_map(|difference| difference.entry.as_ref());
+    let mut binding = Binding::Bound;
+    for entry in changed.filter(|entry| entry.list == "volumes") {
+        let volume = volumes.into_iter().flatten().find(|volume| volume["name"] == *entry.name);
+        let claim = volume.and_then(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+        let Some(claim) = claim else { continue };
+        match context.snapshot.answers.bound_claims.get(claim) {
+            Some(None) => {}
+            Some(Some(why)) => return Binding::Not(format!("spec.volumes[{}]: {why}", entry.name)),
+            None => {
+                draft.questions.insert(Question::BoundClaim { name: claim.into() });
+                binding = Binding::Asked;
+            }
+        }
+    }
+    binding
 }
 
 /// One question a kind, whichever Pod it is asked for.

@@ -109,6 +109,7 @@ impl World {
                     Question::LivePod { name, .. } | Question::WholePod { name, .. } => (Verb::Get, Kind::Pod, &**name),
                     Question::DefaultedTemplate { .. } => (Verb::DryRun, Kind::Pod, "template"),
                     Question::Ability { target, .. } => (Verb::DryRun, Kind::Pod, &*target.name),
+                    Question::BoundClaim { name } => (Verb::Get, Kind::Claim, &**name),
                 };
                 VecDeque::from([self.request(controller, verb, kind, name, Intent::Ask(question.clone()))])
             })
@@ -298,7 +299,8 @@ fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::s
             let Some(object) = object.filter(|object| object.uid == *uid) else { return false };
             snapshot.answers.whole_pods.insert(uid.clone(), object.value.clone().into());
         }
-        Question::DefaultedTemplate { .. } | Question::Ability { .. } => {}
+        // Templates of the simulation have no volumes of claims.
+        Question::DefaultedTemplate { .. } | Question::Ability { .. } | Question::BoundClaim { .. } => {}
     }
     true
 }

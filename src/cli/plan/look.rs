@@ -16,7 +16,7 @@ use crate::cli::connect::Session;
 use crate::cli::error::CliError;
 use crate::cli::target::Target;
 use crate::control::abilities::{AbilityCache, InPlace};
-use crate::control::answers::{Took, ask_to_patch, default_template};
+use crate::control::answers::{Took, ask_to_patch, default_template, why_not_bound};
 use crate::control::cache::claim::ClaimObject;
 use crate::control::cache::pod::PodObject;
 use crate::control::cache::revision::RevisionObject;
@@ -137,6 +137,17 @@ impl<'a> Look<'a> {
                     let at = At::one(Kind::Pod, &namespace, name);
                     let pod: Value = self.apiserver.read(Verb::Get, at).await.map_err(|error| failed(&error))?;
                     snapshot.answers.whole_pods.insert(uid.clone(), Arc::new(pod));
+                }
+                Question::BoundClaim { name } => {
+                    let answer = why_not_bound(&self.apiserver, &namespace, name).await;
+                    let answer = match answer {
+                        Err(error) if matches!(error.failure, Failure::Refused(_)) => {
+                            self.note(&format!("whether the claim {name} is bound"), &error.message, "it is");
+                            None
+                        }
+                        other => other.map_err(|error| failed(&error))?,
+                    };
+                    snapshot.answers.bound_claims.insert(name.clone(), answer);
                 }
                 Question::Ability { kinds, target, patch } => {
                     self.ask_ability(&namespace, kinds, target, patch).await?;

@@ -6,6 +6,7 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_plan;
 mod cli_adopt;
 mod cli_convert;
 mod cli_live;
@@ -63,6 +64,7 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_plan::tests(),
         cli_adopt::tests(),
         cli_convert::tests(),
         cli_live::tests(),

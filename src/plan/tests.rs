@@ -18,6 +18,7 @@ use crate::model::{
 
 mod adoption;
 mod env_annotations;
+mod explain;
 mod grow;
 mod history;
 mod lifecycle;

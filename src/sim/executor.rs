@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use super::chaos::Fault;
 use super::controller::{Answered, Expect, Intent, Outcome, Read, Request, Stage, Verb, Written};
 use super::facts;
 use super::store::{Guard, Kind};
@@ -34,6 +35,7 @@ impl World {
             intent,
             read: one.run.as_ref().map_or_else(Read::default, |run| run.read.clone()),
             abandoned: false,
+            fault: None,
         }
     }
 
@@ -61,9 +63,13 @@ impl World {
     fn send_next(&mut self, controller: usize, chain: usize) -> bool {
         let Some(run) = &mut self.controllers[controller].run else { return false };
         let Some(request) = run.chains.get_mut(chain).and_then(VecDeque::pop_front) else { return false };
-        let slow = self.faults && self.random.per_mille(self.swarm.slow_request_per_mille);
-        let delay = if slow { self.random.range(1000, 25_000) } else { self.random.range(1, self.swarm.request_ms) };
         let mut request = request;
+        let is_write = !matches!(request.verb, Verb::Get | Verb::DryRun);
+        request.fault = self.chaos.of_request(&self.swarm, is_write, self.faults);
+        let delay = match request.fault {
+            Some(Fault::Slow(delay)) => delay,
+            _ => self.random.range(1, self.swarm.request_ms),
+        };
         if delay > TIMEOUT_MS {
             let given_up = Answered { request: request.clone(), outcome: Outcome::Unknown, version: 0 };
             self.after(TIMEOUT_MS, Event::Answer(Box::new(given_up)));

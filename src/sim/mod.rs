@@ -3,6 +3,7 @@
 //! with its trace, `SIM_SEEDS=5000` asks for so many, from `SIM_FIRST` upward.
 
 mod agent;
+mod chaos;
 mod cluster;
 mod controller;
 mod executor;
@@ -17,9 +18,14 @@ mod requests;
 mod run;
 mod script;
 mod server;
+mod shrink;
+mod state;
 mod store;
 mod summary;
+mod sweep;
 mod user;
+mod wire;
+mod workloads;
 mod world;
 
 #[cfg(test)]

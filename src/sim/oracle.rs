@@ -31,7 +31,8 @@ pub struct Oracle {
     /// Every template that a revision ever had, by its hash and its full name.
     templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
-    pub last_write_ms: i64,
+    /// Verb and object of the writes that changed something; of statuses, none.
+    pub counts: BTreeMap<(&'static str, String), u64>,
     /// How often something was seen: a check that never has a case checks nothing.
     pub seen: BTreeMap<&'static str, u64>,
 }
@@ -62,7 +63,7 @@ impl Oracle {
         self.violation.get_or_insert(message);
     }
 
-    fn saw(&mut self, what: &'static str) {
+    pub fn saw(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 
@@ -132,7 +133,7 @@ impl Oracle {
     pub fn before(&mut self, request: &Request, store: &Store, cluster: &Cluster) {
         self.taking_down = None;
         let (guard_uid, guard_version) = match request.verb {
-            Verb::Patch | Verb::PatchStatus => (
+            Verb::Patch | Verb::MergePatch | Verb::PatchStatus | Verb::Resize => (
                 Some(facts::text(&request.body, "/metadata/uid")).filter(|uid| !uid.is_empty()),
                 Some(facts::text(&request.body, "/metadata/resourceVersion")).filter(|version| !version.is_empty()),
             ),
@@ -160,9 +161,16 @@ impl Oracle {
     }
 
     /// The write was done, and changed something.
-    pub fn after(&mut self, now: i64, request: &Request, version: u64) {
+    pub fn after(&mut self, request: &Request, version: u64) {
         self.writes += 1;
-        self.last_write_ms = now;
+        let verb = match request.verb {
+            Verb::Create => "create",
+            Verb::Delete => "delete",
+            _ => "patch",
+        };
+        if request.kind != Kind::Set {
+            *self.counts.entry((verb, format!("{:?} {}", request.kind, request.name))).or_default() += 1;
+        }
         if let Some(entry) = self.taking_down.take() {
             self.saw(match request.verb {
                 Verb::Delete => "a Ready Pod was deleted",

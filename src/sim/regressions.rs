@@ -15,6 +15,7 @@ fn calm(controllers: usize, request_ms: i64) -> Swarm {
         controllers,
         watch_lag_ms: 20,
         slow_watch_per_mille: 0,
+        broken_watch_per_mille: 0,
         kubelet_lag_ms: 50,
         status_lag_ms: 50,
         request_ms,
@@ -23,6 +24,8 @@ fn calm(controllers: usize, request_ms: i64) -> Swarm {
         lost_answer_per_mille: 0,
         collector_lag_ms: 50,
         restart_ms: 50,
+        clock_behind_ms: 0,
+        lease: false,
     }
 }
 
@@ -53,7 +56,15 @@ fn try_out(
     steps.extend_from_slice(story);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     for seed in 1..=seeds {
-        let script = Script { seed, swarm: swarm.clone(), set: set.clone(), steps: steps.clone(), peace_ms };
+        let script = Script {
+            seed,
+            swarm: swarm.clone(),
+            set: set.clone(),
+            steps: steps.clone(),
+            peace_ms,
+            faults: None,
+            behind: Vec::new(),
+        };
         let outcome = run_script(script, mutant, true);
         if let Some(violation) = outcome.violation {
             let end = outcome.lines.len().saturating_sub(40);

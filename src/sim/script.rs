@@ -3,15 +3,17 @@
 
 use serde_json::{Value, json};
 
+use super::chaos::{Fault, Point};
 use super::random::Random;
 use super::store::Kind;
 
 /// How hard the world is, drawn for each seed: everything at once finds less.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Swarm {
     pub controllers: usize,
     pub watch_lag_ms: i64,
     pub slow_watch_per_mille: u32,
+    pub broken_watch_per_mille: u32,
     pub kubelet_lag_ms: i64,
     pub status_lag_ms: i64,
     pub request_ms: i64,
@@ -20,6 +22,10 @@ pub struct Swarm {
     pub lost_answer_per_mille: u32,
     pub collector_lag_ms: i64,
     pub restart_ms: i64,
+    /// How far the controllers' clocks are behind.
+    pub clock_behind_ms: i64,
+    /// The managers elect a leader. Only on the wire.
+    pub lease: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +38,18 @@ pub struct Script {
     pub steps: Vec<(i64, Step)>,
     /// When faults and users end.
     pub peace_ms: i64,
+    /// Faults of requests and watches; `None`: drawn, as the swarm says.
+    pub faults: Option<Vec<(Point, Fault)>>,
+    /// Views that stay behind until faults end.
+    pub behind: Vec<Behind>,
+}
+
+/// A controller does not see the newest events of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    pub controller: usize,
+    pub kind: Kind,
+    pub events: usize,
 }
 
 /// One thing that someone does. Indices are taken modulo what there is.
@@ -122,6 +140,7 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         controllers: if random.per_mille(400) { 2 } else { 1 },
         watch_lag_ms: random.pick(&[5, 50, 500, 3000]),
         slow_watch_per_mille: rare(random, &[0, 0, 20, 100]),
+        broken_watch_per_mille: rare(random, &[0, 0, 10, 50]),
         kubelet_lag_ms: random.pick(&[20, 300, 1500]),
         status_lag_ms: random.pick(&[20, 300, 2000]),
         request_ms: random.pick(&[3, 30, 300]),
@@ -130,6 +149,8 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
         collector_lag_ms: random.pick(&[50, 1000, 20_000]),
         restart_ms: random.pick(&[50, 3000, 30_000]),
+        clock_behind_ms: random.pick(&[0, 0, 0, 1500, 40_000]),
+        lease: random.per_mille(300),
     }
 }
 
@@ -259,5 +280,5 @@ pub fn draw(seed: u64) -> Script {
     }
     steps.sort_by_key(|(at, _)| *at);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + random.range(10, 60_000);
-    Script { seed, swarm, set, steps, peace_ms }
+    Script { seed, swarm, set, steps, peace_ms, faults: None, behind: Vec::new() }
 }

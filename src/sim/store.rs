@@ -22,8 +22,11 @@ pub enum Kind {
     Pod,
     Claim,
     Revision,
+    /// Of no interest to a view.
+    Lease,
 }
 
+/// The kinds that a view shows.
 pub const KINDS: [Kind; 4] = [Kind::Set, Kind::Pod, Kind::Claim, Kind::Revision];
 
 #[derive(Debug)]
@@ -40,6 +43,15 @@ pub enum Facts {
     Pod(Arc<PodFacts>),
     Claim(Arc<ClaimFacts>),
     Revision(Arc<RevisionFacts>),
+    Lease,
+}
+
+/// Which part of an object a patch may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    Status,
+    Resize,
 }
 
 impl Object {
@@ -152,7 +164,7 @@ impl Store {
                 value["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
                 value["status"] = json!({"phase": "Pending"});
             }
-            Kind::Set | Kind::Revision => {}
+            Kind::Set | Kind::Revision | Kind::Lease => {}
         }
         self.put(kind, &name, value)
     }
@@ -179,8 +191,21 @@ impl Store {
         if value == old.value { Ok(old) } else { self.put(Kind::Set, name, value) }
     }
 
-    /// A strategic merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
-    pub fn patch(&mut self, kind: Kind, name: &str, patch: &Value, status_only: bool) -> Answer {
+    /// A PUT of the whole object.
+    pub fn replace(&mut self, kind: Kind, name: &str, value: &Value, guard: &Guard) -> Answer {
+        self.guarded(kind, name, guard)?;
+        self.change(kind, name, |stored| *stored = value.clone())
+    }
+
+    /// A patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
+    pub fn patch(&mut self, kind: Kind, name: &str, patch: &Value, part: Part) -> Answer {
+        let (_, value) = self.patched(kind, name, patch, part)?;
+        self.change(kind, name, |stored| *stored = value)
+    }
+
+    /// What the object was, and what a patch makes of it. Strategic merge patches, which on lists without keys and on
+    /// maps do what merge patches do.
+    pub fn patched(&self, kind: Kind, name: &str, patch: &Value, part: Part) -> Result<(Arc<Object>, Value), Refused> {
         let mut patch = patch.clone();
         let mut taken = |key: &str| {
             let metadata = patch.get_mut("metadata")?.as_object_mut()?;
@@ -188,16 +213,20 @@ impl Store {
         };
         let guard = Guard { uid: taken("uid"), version: taken("resourceVersion") };
         let old = self.guarded(kind, name, &guard)?;
-        // Labels and annotations of a Pod may be written with its status.
-        if let (true, Some(fields)) = (status_only, patch.as_object_mut()) {
-            fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata"));
-        }
         let mut value = old.value.clone();
+        if let Some(fields) = patch.as_object_mut() {
+            match part {
+                // Labels and annotations of a Pod may be written with its status.
+                Part::Status => fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata")),
+                Part::Whole => drop(fields.remove("status")),
+                Part::Resize => fields.retain(|field, _| matches!(field.as_str(), "spec" | "metadata")),
+            }
+        }
         merge(&mut value, &patch);
         if kind == Kind::Pod {
-            allowed_pod_update(&old.value, &value)?;
+            allowed_pod_update(&old.value, &value, part)?;
         }
-        self.change(kind, name, |stored| *stored = value)
+        Ok((old, value))
     }
 
     /// `grace_seconds`: 0 is a forced deletion; `None`: the object's own.
@@ -256,6 +285,7 @@ impl Store {
                 Kind::Pod => Facts::Pod(Arc::new(facts::pod(&value))),
                 Kind::Claim => Facts::Claim(Arc::new(facts::claim(&value))),
                 Kind::Revision => Facts::Revision(Arc::new(facts::revision(&value))),
+                Kind::Lease => Facts::Lease,
             },
             value,
         });
@@ -289,14 +319,18 @@ fn admit_pod(value: &mut Value) {
     value["status"] = json!({"phase": "Pending"});
 }
 
-/// Of a Pod's spec only images may change, metadata may.
-fn allowed_pod_update(old: &Value, new: &Value) -> Result<(), Refused> {
+/// Of a Pod's spec only images may change, and resources by `pods/resize`; metadata may.
+fn allowed_pod_update(old: &Value, new: &Value, part: Part) -> Result<(), Refused> {
+    let open = if part == Part::Resize { "resources" } else { "image" };
     let blank = |value: &Value| {
         let mut spec = value.get("spec").cloned().unwrap_or_default();
         for field in ["containers", "initContainers"] {
             for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
-                container["image"] = Value::Null;
+                container[open] = Value::Null;
             }
+        }
+        if let Some(spec) = spec.as_object_mut() {
+            spec.remove("tolerations");
         }
         spec
     };

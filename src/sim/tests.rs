@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::agent::draw_with_hooks;
 use super::run::{run_script, run_seed};
 use super::script::draw;
+use super::wire::run_on_the_wire;
 use super::world::Mutant;
 
 fn number(variable: &str) -> Option<u64> {
@@ -67,7 +68,40 @@ fn every_seed_keeps_every_property_with_hooks() {
 }
 
 #[test]
+fn the_real_manager_keeps_every_property() {
+    let trace = std::env::var("SIM_TRACE").is_ok();
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number("SIM_SEEDS").unwrap_or(20),
+    };
+    let mut broken = Vec::new();
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut writes = 0;
+    for seed in seeds {
+        let outcome = run_on_the_wire(draw(seed), None, trace);
+        for line in &outcome.lines {
+            println!("{line}");
+        }
+        for (what, times) in outcome.seen {
+            *seen.entry(what).or_default() += times;
+        }
+        writes += outcome.writes;
+        if let Some(violation) = outcome.violation {
+            println!("seed {seed}: {violation}");
+            broken.push(seed);
+        }
+    }
+    println!("{writes} writes, {seen:?}");
+    assert!(broken.is_empty(), "seeds that broke a property; replay with SIM_SEED=n SIM_TRACE=1: {broken:?}");
+}
+
+#[test]
 fn one_seed_is_one_run() {
+    for seed in 1..4 {
+        let (once, again) = (run_on_the_wire(draw(seed), None, true), run_on_the_wire(draw(seed), None, true));
+        assert!(once.lines == again.lines, "seed {seed} on the wire");
+    }
     for seed in 1..6 {
         assert_eq!(run_seed(seed, false).hash, run_seed(seed, true).hash, "seed {seed}");
     }

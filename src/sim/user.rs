@@ -31,9 +31,16 @@ impl World {
             Step::ForeignPod { ordinal, owned } => self.foreign_pod(*ordinal, *owned),
             Step::RemoveForeignPods => self.remove_foreign_pods(),
             Step::DeleteClaim(claim) => self.delete_claim(*claim),
-            Step::Crash(controller) => self.crash(*controller % self.controllers.len()),
+            Step::Crash(controller) => match &self.wire {
+                Some(wire) => self.crash_manager(*controller % wire.managers.len()),
+                None => self.crash(*controller % self.controllers.len()),
+            },
             Step::Freeze { controller, kind, milliseconds } => {
                 let until = self.now + milliseconds;
+                if let Some(wire) = &mut self.wire {
+                    wire.frozen.insert((*controller % wire.managers.len(), *kind), until);
+                    return;
+                }
                 let index = *controller % self.controllers.len();
                 let one: &mut Controller = &mut self.controllers[index];
                 if let Some(view) = one.views.get_mut(kind) {

@@ -1,14 +1,15 @@
 //! A controller as its executor should be: lagging views, the planner, and then exactly what
 //! [`crate::plan::action::Plan`] says, one request after another, each of which can be lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::chaos::Fault;
+use super::mutants::Mutant;
 use super::store::{Guard, KINDS, Kind, Object, timestamp};
-use super::world::{Event, Mutant, SET, World, note};
+use super::world::{Event, SET, World, note};
 use crate::model::snapshot::Refusal;
 use crate::model::{Abilities, Answers, Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
@@ -29,6 +30,8 @@ pub struct Controller {
     pub refusals: BTreeMap<String, Refusal>,
     pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
+    /// Nodes and images that helpers have pulled.
+    pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
     /// News came while it was busy.
     pub dirty: bool,
     pub failures: u32,
@@ -138,12 +141,16 @@ pub struct Request {
     /// The client has given up: nobody hears the answer.
     pub abandoned: bool,
     pub fault: Option<Fault>,
+    /// Of a deletion, in place of the object's own.
+    pub grace_seconds: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Intent {
     Ask(Question),
     Refresh,
+    /// The revision that a Pod's label names.
+    FindRevision,
     /// The set is there, the same, and not being deleted.
     CheckSet,
     /// No Pod and no status names this revision.
@@ -182,6 +189,7 @@ impl Controller {
             refusals: BTreeMap::new(),
             refused_patches: BTreeMap::new(),
             templates: BTreeMap::new(),
+            pulled_images: BTreeSet::new(),
             dirty: false,
             failures: 0,
         }
@@ -381,18 +389,25 @@ impl World {
                 .collect(),
             revisions: view(Kind::Revision).filter_map(|object| object.revision()).cloned().collect(),
             now: timestamp(self.now - self.swarm.clock_behind_ms),
-            abilities: Abilities::stock(),
+            abilities: if self.script.customised { Abilities::customised() } else { Abilities::stock() },
             injectors: Patterns::of_injectors([]),
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),
                 refused_patches: one.refused_patches.clone(),
+                pulled_images: one.pulled_images.clone(),
                 ..Answers::default()
             },
             set,
         };
         for pod in view(Kind::Pod).filter_map(|object| object.pod()) {
             let map = match &pod.controller {
+                _ if pod.helper.is_some() => {
+                    if pod.helper.as_ref().is_some_and(|helper| helper.owner_uid == snapshot.set.uid) {
+                        snapshot.helpers.insert(pod.name.clone(), Arc::clone(pod));
+                    }
+                    continue;
+                }
                 Some(owner) if owner.uid == snapshot.set.uid => &mut snapshot.pods,
                 _ if pod.ordinal_of(&snapshot.set.name).is_none() => continue,
                 Some(_) => &mut snapshot.foreign,

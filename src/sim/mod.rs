@@ -5,12 +5,15 @@
 mod agent;
 mod chaos;
 mod cluster;
+mod container;
 mod controller;
 mod executor;
 mod facts;
 mod kubelet;
 pub mod merge;
+mod mutants;
 mod oracle;
+mod oracle_rules;
 mod plan_oracle;
 mod random;
 mod regressions;

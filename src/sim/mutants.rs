@@ -104,7 +104,9 @@ impl World {
                 let pods: Vec<(Box<str>, Box<str>)> =
                     snapshot.pods.values().map(|pod| (pod.name.clone(), pod.uid.clone())).collect();
                 for claim in snapshot.claims.values_mut() {
-                    let Some((name, uid)) = pods.iter().find(|(name, _)| claim.name.ends_with(&**name)) else { continue };
+                    let Some((name, uid)) = pods.iter().find(|(name, _)| claim.name.ends_with(&**name)) else {
+                        continue;
+                    };
                     let mut held = (**claim).clone();
                     held.owners.push(ClaimOwner {
                         kind: "Pod".into(),
@@ -126,7 +128,10 @@ impl World {
                     *pod = changed(pod, |pod| {
                         pod.observed_generation = Some(pod.generation);
                         for container in &mut pod.containers {
-                            let other = container.status_image.as_ref().is_some_and(|image| !image.ends_with(&*container.image));
+                            let other = container
+                                .status_image
+                                .as_ref()
+                                .is_some_and(|image| !image.ends_with(&*container.image));
                             if other && container.container_id.is_some() {
                                 container.container_id = Some(format!("guessed://{}", container.image).into());
                             }
@@ -139,7 +144,7 @@ impl World {
     }
 
     /// What a mutant makes of a plan.
-    pub fn mutate_plan(&self, snapshot: &Snapshot, plan: &mut Plan) {
+    pub fn mutate_plan(&self, plan: &mut Plan) {
         let Some(mutant) = self.mutant.filter(|_| plan.questions.is_empty()) else { return };
         match mutant {
             Mutant::CompleteTooEarly => plan.status.current_revision.clone_from(&plan.status.update_revision),
@@ -167,7 +172,6 @@ impl World {
                 let stays = |action: &Action| !matches!(action, Action::PatchPod { why: PatchWhy::Fence, .. });
                 plan.actions.iter_mut().for_each(|group| group.retain(stays));
             }
-            Mutant::IgnoreOrder => drop(snapshot),
             _ => {}
         }
     }
@@ -197,13 +201,14 @@ fn changed(pod: &PodFacts, change: impl FnOnce(&mut PodFacts)) -> Arc<PodFacts> 
 fn mutate_spec(mutant: Mutant, snapshot: &mut Snapshot) {
     let mut spec = (*snapshot.set.spec).clone();
     match mutant {
-        Mutant::IgnoreOrder => spec.pod_management_policy = Some(crate::api::PodManagementPolicy::Parallel),
+        Mutant::IgnoreOrder => spec.pod_management_policy = Some(crate::api::spec::PodManagementPolicy::Parallel),
         Mutant::IgnoreMinReady => spec.min_ready_seconds = None,
         Mutant::HooksUnseen => spec.lifecycle = None,
         _ => {}
     }
     if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {
         match mutant {
+            Mutant::IgnoreMinReady => rolling.min_ready_seconds = None,
             Mutant::IgnorePartition => rolling.partition = None,
             Mutant::IgnorePause => rolling.paused = None,
             Mutant::BudgetTooLarge => rolling.max_unavailable = Some(IntOrString::Int(9)),

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::chaos::{Fault, Point};
 use super::facts;
+use super::mutants::Mutant;
 use super::random::Random;
 use super::script::{GOOD_TEMPLATES, Script, Step, draw, template};
 use super::store::{KINDS, Kind};
 use super::wire::WireEvent;
-use super::world::{Event, Mutant, SET, Violation, World};
+use super::world::{Event, SET, Violation, World};
 use crate::api::names;
 use crate::inplace::{differences, template_of_pod, with_defaults};
 use crate::model::{Gate, ValidSpec, canonical};
@@ -42,9 +43,8 @@ pub enum Phase {
     Over,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
-    pub hash: u64,
     pub lines: Vec<String>,
     pub violation: Option<Violation>,
     pub seen: BTreeMap<&'static str, u64>,
@@ -87,7 +87,6 @@ impl World {
 
     pub fn outcome(&mut self, violation: Option<Violation>) -> Outcome {
         Outcome {
-            hash: self.trace.hash,
             lines: std::mem::take(&mut self.trace.lines),
             violation,
             seen: std::mem::take(&mut self.oracle.seen),
@@ -229,6 +228,10 @@ impl World {
         if ours.count() != spec.slots.len() {
             return Err("there are Pods that should not be".to_owned());
         }
+        let mut helpers = self.store.all(Kind::Pod).filter_map(|(_, pod)| pod.pod()?.helper.as_ref());
+        if helpers.any(|helper| helper.owner_uid == object.uid) {
+            return Err("there are helper Pods that nobody waits for".to_owned());
+        }
         let replicas = i32::try_from(spec.slots.len()).unwrap_or(0);
         let counts = [
             status.replicas,
@@ -297,8 +300,13 @@ impl World {
         for volume in &spec.claim_templates {
             let claim = format!("{}-{name}", volume.name);
             // One that a user deleted stays until its Pod goes.
-            if self.store.get(Kind::Claim, &claim).is_none() {
+            let Some(found) = self.store.get(Kind::Claim, &claim) else {
                 return Err(format!("claim {claim} is missing"));
+            };
+            let grows = spec.grow_claims && !found.is_terminating();
+            let asked = volume.size().and_then(crate::inplace::quantity::quantity_bytes);
+            if grows && found.claim().is_some_and(|found| found.capacity_bytes < asked) {
+                return Err(format!("claim {claim} has not grown"));
             }
         }
         if let Some(metadata) = shown.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::chaos::Fault;
 use super::controller::{Answered, Intent, Outcome, Request, Verb};
 use super::facts;
+use super::mutants::Mutant;
 use super::store::{Kind, Object, Part, Refused, refused};
-use super::world::{Event, Mutant, SET, World, note};
+use super::world::{Event, SET, World, note};
 use crate::inplace::with_defaults;
 use crate::model::{Snapshot, TemplateAnswer};
 use crate::plan::Plan;
@@ -102,7 +103,7 @@ impl World {
         let name = &request.name;
         match request.verb {
             Verb::Create => self.store.create(request.kind, request.body.clone()),
-            Verb::Delete => self.store.delete(request.kind, name, &request.guard, None),
+            Verb::Delete => self.store.delete(request.kind, name, &request.guard, request.grace_seconds),
             Verb::Patch | Verb::MergePatch => self.store.patch(request.kind, name, &request.body, Part::Whole),
             Verb::PatchStatus => self.store.patch(request.kind, name, &request.body, Part::Status),
             Verb::Resize => self.store.patch(request.kind, name, &request.body, Part::Resize),
@@ -138,6 +139,9 @@ impl World {
                 }
             }
             Intent::CheckRevision(hash) => {
+                if self.mutant == Some(Mutant::HistoryWithoutALook) {
+                    return Outcome::Done(object);
+                }
                 let label = |object: &Arc<Object>| object.pod().is_some_and(|pod| pod.revision_label() == &**hash);
                 let named = object.as_ref().and_then(|set| set.set()).is_some_and(|set| {
                     let names = [&set.status.current_revision, &set.status.update_revision];
@@ -152,41 +156,6 @@ impl World {
             _ => {}
         }
         Outcome::Done(object)
-    }
-
-    /// What a mutant makes of a plan.
-    pub fn mutate_plan(&self, _snapshot: &Snapshot, _plan: &mut Plan) {}
-
-    pub fn mutate_snapshot(&self, snapshot: &mut Snapshot) {
-        let Some(mutant) = self.mutant else { return };
-        match mutant {
-            Mutant::ForgetLedgerAtOnce | Mutant::NoLedger => {
-                let mut status = (*snapshot.set.status).clone();
-                status.disrupted.clear();
-                snapshot.set.status = Arc::new(status);
-            }
-            Mutant::IgnorePartition | Mutant::IgnorePause | Mutant::BudgetTooLarge => {
-                let mut spec = (*snapshot.set.spec).clone();
-                if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {
-                    match mutant {
-                        Mutant::IgnorePartition => rolling.partition = None,
-                        Mutant::IgnorePause => rolling.paused = None,
-                        _ => rolling.max_unavailable = Some(IntOrString::Int(9)),
-                    }
-                }
-                snapshot.set.spec = Arc::new(spec);
-            }
-            Mutant::TerminatingPodsUnseen => {
-                for pod in snapshot.pods.values_mut() {
-                    if pod.is_terminating() {
-                        let mut blind = (**pod).clone();
-                        blind.deletion = None;
-                        *pod = Arc::new(blind);
-                    }
-                }
-            }
-            _ => {}
-        }
     }
 
     pub fn set_version(&self) -> Option<&Arc<Object>> {

@@ -152,13 +152,13 @@ impl Smaller {
 
     /// As a test of `regressions.rs`.
     pub fn as_test(&self, layer: &str) -> String {
-        let Script { seed, swarm, set, steps, peace_ms, faults, behind } = &self.script;
+        let Script { seed, swarm, set, steps, peace_ms, faults, behind, customised } = &self.script;
         let steps: Vec<String> =
             steps.iter().map(|(at, step)| format!("        ({at}, {}),\n", step_text(step))).collect();
         format!(
             "/// {}\n#[test]\nfn name_me() {{\n    holds({layer}, Script {{\n        seed: {seed},\n        swarm: {swarm:?},\n        \
              set: json!({set}),\n        steps: vec![\n{}        ],\n        peace_ms: {peace_ms},\n        \
-             faults: {},\n        behind: vec!{behind:?},\n    }});\n}}\n",
+             faults: {},\n        behind: vec!{behind:?},\n        customised: {customised},\n    }});\n}}\n",
             self.violation,
             steps.concat(),
             faults.as_ref().map_or("None".to_owned(), |faults| format!("Some(vec!{faults:?})")),

@@ -18,13 +18,21 @@ impl World {
                     Kind::Set => set(value),
                     Kind::Pod => pod(value),
                     Kind::Claim => format!("{:?}", value.pointer("/status/capacity")),
-                    Kind::Revision | Kind::Lease => format!("number {}", value["revision"]),
+                    Kind::Revision | Kind::Lease => format!("place {}", self.place(value)),
                 };
                 let going = if object.is_terminating() { " going" } else { "" };
                 lines.push(format!("{kind:?} {name}{going} of {:?}: {what}", owners(value)));
             }
         }
         lines
+    }
+}
+
+impl World {
+    /// How many revisions are older: numbers may be skipped.
+    fn place(&self, value: &Value) -> usize {
+        let number = value["revision"].as_i64();
+        self.store.all(Kind::Revision).filter(|(_, other)| other.value["revision"].as_i64() < number).count()
     }
 }
 

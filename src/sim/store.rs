@@ -126,6 +126,8 @@ pub struct Store {
     pub version: u64,
     uids: u64,
     pub now_ms: i64,
+    /// More of a running Pod may be changed.
+    pub customised: bool,
 }
 
 pub fn timestamp(now_ms: i64) -> Timestamp {
@@ -140,6 +142,10 @@ pub fn stamp(now_ms: i64) -> String {
 type Answer = Result<Arc<Object>, Refused>;
 
 impl Store {
+    pub fn new(customised: bool) -> Store {
+        Store { customised, ..Store::default() }
+    }
+
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
         self.objects.get(&(kind, name.into()))
     }
@@ -223,8 +229,11 @@ impl Store {
             }
         }
         merge(&mut value, &patch);
+        if kind == Kind::Claim && facts::claim(&value).requested_bytes < facts::claim(&old.value).requested_bytes {
+            return refused(422, format!("claim {name} is invalid: it may not shrink"));
+        }
         if kind == Kind::Pod {
-            allowed_pod_update(&old.value, &value, part)?;
+            allowed_pod_update(&old.value, &value, part, self.customised)?;
         }
         Ok((old, value))
     }
@@ -320,13 +329,19 @@ fn admit_pod(value: &mut Value) {
 }
 
 /// Of a Pod's spec only images may change, and resources by `pods/resize`; metadata may.
-fn allowed_pod_update(old: &Value, new: &Value, part: Part) -> Result<(), Refused> {
-    let open = if part == Part::Resize { "resources" } else { "image" };
+fn allowed_pod_update(old: &Value, new: &Value, part: Part, customised: bool) -> Result<(), Refused> {
+    let open: &[&str] = match (part, customised) {
+        (Part::Resize, _) => &["resources"],
+        (_, false) => &["image"],
+        (_, true) => &["image", "env", "envFrom", "volumeMounts", "livenessProbe", "readinessProbe"],
+    };
     let blank = |value: &Value| {
         let mut spec = value.get("spec").cloned().unwrap_or_default();
         for field in ["containers", "initContainers"] {
             for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
-                container[open] = Value::Null;
+                for field in open {
+                    container[*field] = Value::Null;
+                }
             }
         }
         if let Some(spec) = spec.as_object_mut() {

@@ -66,16 +66,18 @@ pub fn variants(workload: &Workload, writes: u64, pairs: bool) -> Vec<(String, S
     all
 }
 
-/// Runs one workload with everything. Gives back how many runs that were, and what was broken.
-pub fn sweep(workload: &Workload, layer: Layer, pairs: bool) -> (usize, Vec<(String, Script)>) {
+/// Runs one workload with everything, or with each `step`th of it. Gives back how many runs that were, and what was
+/// broken.
+pub fn sweep(workload: &Workload, layer: Layer, pairs: bool, step: usize) -> (usize, Vec<(String, Script)>) {
     let twin = layer(workload.script(1));
     if let Some(violation) = twin.violation {
         return (1, vec![(format!("{}: without faults: {violation}", workload.name), workload.script(1))]);
     }
     let mut broken = Vec::new();
     let all = variants(workload, twin.sent, pairs);
-    let count = all.len() + 1;
-    for (what, script) in all {
+    let mut count = 1;
+    for (what, script) in all.into_iter().step_by(step) {
+        count += 1;
         let outcome = layer(script.clone());
         let difference = outcome.violation.clone().or_else(|| differs(workload, &twin, &outcome));
         if let Some(difference) = difference {

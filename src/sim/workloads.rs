@@ -70,6 +70,7 @@ impl Workload {
             peace_ms: last + 90 * SECOND,
             faults: Some(Vec::new()),
             behind: Vec::new(),
+            customised: false,
         }
     }
 }

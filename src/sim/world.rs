@@ -7,6 +7,7 @@ use std::fmt::Arguments;
 use super::chaos::Chaos;
 use super::cluster::Cluster;
 use super::controller::{Answered, Controller, Request};
+use super::mutants::Mutant;
 use super::oracle::Oracle;
 use super::random::Random;
 use super::run::Phase;
@@ -70,27 +71,6 @@ pub enum Event {
 /// What was broken, in words. The first one ends a run.
 pub type Violation = String;
 
-/// A fault put into the executor or the planner's input on purpose: a check that does not notice
-/// is worth nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    NoUidPrecondition,
-    NoVersionPrecondition,
-    DisruptBeforeStatus,
-    NoLedger,
-    StatusWithoutVersion,
-    LabelInSecondPatch,
-    GateNeverClosed,
-    ForgetLedgerAtOnce,
-    AnswersFromTheView,
-    NoFence,
-    BudgetTooLarge,
-    IgnorePartition,
-    IgnorePause,
-    TerminatingPodsUnseen,
-    NoReadYourWrites,
-}
-
 pub struct World {
     pub now: i64,
     queue: BTreeMap<(i64, u64), Event>,
@@ -117,25 +97,20 @@ pub struct World {
     pub wire: Option<Wire>,
 }
 
-/// What happened, as lines; a hash of all of them tells two runs apart.
+/// What happened, as lines.
 pub struct Trace {
     pub keep: bool,
     pub lines: Vec<String>,
-    pub hash: u64,
 }
 
 impl Trace {
     pub fn new(keep: bool) -> Trace {
-        Trace { keep, lines: Vec::new(), hash: 0xcbf2_9ce4_8422_2325 }
+        Trace { keep, lines: Vec::new() }
     }
 
     pub fn line(&mut self, now: i64, what: Arguments<'_>) {
-        let line = format!("{:>9}.{:03} {what}", now / 1000, now % 1000);
-        for byte in line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
         if self.keep {
-            self.lines.push(line);
+            self.lines.push(format!("{:>9}.{:03} {what}", now / 1000, now % 1000));
         }
     }
 }
@@ -153,7 +128,7 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             random: Random::new(script.seed.wrapping_mul(31).wrapping_add(7)),
-            store: Store::default(),
+            store: Store::new(script.customised),
             cluster: Cluster::default(),
             controllers: (0..swarm.controllers).map(Controller::new).collect(),
             oracle: Oracle::default(),
@@ -281,7 +256,7 @@ impl World {
             (Kind::Claim, Some(object)) => {
                 if object.is_terminating() {
                     self.collect_soon();
-                } else if object.claim().is_some_and(|claim| claim.capacity_bytes.is_none()) {
+                } else if object.claim().is_some_and(|claim| claim.capacity_bytes != claim.requested_bytes) {
                     let delay = self.random.range(20, 1500);
                     self.after(delay, Event::Bind { name });
                 }

@@ -7,9 +7,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Command, Shared, Wire, manager};
+use crate::sim::mutants::Mutant;
 use crate::sim::run::Outcome;
 use crate::sim::script::Script;
-use crate::sim::world::{Mutant, Violation, World};
+use crate::sim::world::{Violation, World};
 
 /// One run with the real manager.
 pub fn run_on_the_wire(script: Script, mutant: Option<Mutant>, keep_trace: bool) -> Outcome {

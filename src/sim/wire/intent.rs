@@ -72,6 +72,7 @@ impl World {
             read: read.clone(),
             abandoned: false,
             fault: None,
+            grace_seconds: call.body.get("gracePeriodSeconds").and_then(serde_json::Value::as_i64),
         })
     }
 }

@@ -36,11 +36,12 @@ impl Drop for Tasks {
 }
 
 pub async fn live(shared: Shared, index: usize) {
-    let (epoch, restarts, began, seed, swarm) = {
+    let (epoch, restarts, began, in_place, seed, swarm) = {
         let world = shared.lock();
         let Some(wire) = &world.wire else { return };
         let Some(seen) = wire.managers.get(index) else { return };
-        (seen.epoch, seen.restarts, wire.began, world.script.seed, world.swarm.clone())
+        let in_place = if world.script.customised { InPlace::Customised } else { InPlace::Stock };
+        (seen.epoch, seen.restarts, wire.began, in_place, world.script.seed, world.swarm.clone())
     };
     let metrics = Arc::new(Metrics::default());
     let gate = Arc::new(if swarm.lease { WriteGate::default() } else { WriteGate::always_open() });
@@ -52,7 +53,7 @@ pub async fn live(shared: Shared, index: usize) {
     let client = service::client(shared.clone(), index, epoch);
     let apiserver = Apiserver::new(client, Arc::clone(&gate), Arc::clone(&metrics), clock, chance);
     let rules = Rules {
-        abilities: Arc::new(AbilityCache::new(InPlace::Stock)),
+        abilities: Arc::new(AbilityCache::new(in_place)),
         injectors: Patterns::of_injectors([]),
         planner: planner(shared.clone(), index, epoch),
     };
@@ -83,7 +84,7 @@ fn planner(shared: Shared, index: usize, epoch: u64) -> Planner {
         let mut snapshot = honest.clone();
         shared.lock().mutate_snapshot(&mut snapshot);
         let mut plan = crate::plan::plan(&snapshot);
-        shared.lock().mutate_plan(&snapshot, &mut plan);
+        shared.lock().mutate_plan(&mut plan);
         shared.lock().planned(index, epoch, honest, &plan);
         plan
     })

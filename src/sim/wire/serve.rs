@@ -16,6 +16,7 @@ impl World {
         let is_write = call.method != http::Method::GET
             && !call.query.contains_key("dryRun")
             && matches!(call.resource, Resource::Stored(kind) if kind != Kind::Lease);
+        self.mutate_body(&call.method.clone(), &mut call.body);
         if is_write {
             match self.intended(&call) {
                 Ok(request) => call.request = Some(request),
@@ -67,7 +68,8 @@ impl World {
         let fault = call.fault.map_or_else(String::new, |fault| format!(" ({fault:?})"));
         let Call { manager, method, resource, name, subresource, .. } = &call;
         let dead = if alive { "" } else { " (dead)" };
-        note!(self, "m{manager}{dead} {method} {resource:?} {name} {subresource} {what}{fault}");
+        let body = if *method == http::Method::PATCH { call.body.to_string() } else { String::new() };
+        note!(self, "m{manager}{dead} {method} {resource:?} {name} {subresource} {what}{fault} {body}");
         let answer = call.answer.take();
         match call.fault {
             Some(Fault::CrashAfter) if alive => return self.crash_manager(call.manager),

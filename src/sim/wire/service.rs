@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::call::{self, Call, Lines, Reply};
+use crate::control::client::SILENCE_MAX;
 
 /// A client of the simulated apiserver, as one life of a manager has it.
 pub fn client(shared: Shared, manager: usize, epoch: u64) -> kube::Client {
@@ -48,7 +49,9 @@ async fn send(
         fault: None,
         request: None,
     });
-    let reply = answered.await.map_err(|_| "the connection was reset")?;
+    // As the real connection has it.
+    let reply = tokio::time::timeout(SILENCE_MAX, answered).await.map_err(|_| "silence")?;
+    let reply = reply.map_err(|_| "the connection was reset")?;
     let (code, body) = match reply {
         Reply::Json(code, value) => (code, AnswerBody::Whole(Some(value.to_string().into()))),
         Reply::Lines(lines) => (200, AnswerBody::Lines(lines)),

@@ -10,6 +10,8 @@ mod crd;
 mod crd_cases;
 mod deletion;
 mod environment;
+mod faults;
+mod flags;
 mod harness;
 mod identity;
 mod inplace;
@@ -18,6 +20,7 @@ mod merges;
 mod names;
 mod one_namespace;
 mod ordinals;
+mod outages;
 mod partition;
 mod paused;
 mod pre_pull;
@@ -44,6 +47,7 @@ const TESTS_AT_ONCE: usize = 8;
 fn tests() -> Vec<Test> {
     [
         smoke::tests(),
+        faults::tests(),
         abilities::tests(),
         adoption::tests(),
         chaos::tests(),
@@ -52,6 +56,7 @@ fn tests() -> Vec<Test> {
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        flags::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),
@@ -59,6 +64,7 @@ fn tests() -> Vec<Test> {
         names::tests(),
         one_namespace::tests(),
         ordinals::tests(),
+        outages::tests(),
         partition::tests(),
         paused::tests(),
         pre_pull::tests(),

@@ -5,7 +5,10 @@ mod containers;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[allow(dead_code)]
+mod live;
 mod real;
+mod real_faults;
 mod real_pulls;
 mod real_restarts;
 mod registry;
@@ -21,6 +24,7 @@ fn tests() -> Vec<harness::Test> {
         .concat()
 }
 
+/// The last test kills the node's own programs.
 fn main() -> ExitCode {
-    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &[])
+    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &real_faults::tests())
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::chaos::{another_manager, apart, with_manager};
 use crate::claims::volume_for;
+use crate::harness::dice::Dice;
 use crate::harness::manager::Manager;
 use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::space::{hash_in, image_of, revision_label, uid};
@@ -27,22 +28,9 @@ const BUDGET: usize = 2;
 const REPLICAS: std::ops::RangeInclusive<i64> = 4..=7;
 const SEED_DEFAULT: u64 = 7;
 
-/// Numbers that a seed repeats (SplitMix64, Steele, Lea and Flood, 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn replicas(&mut self) -> i64 {
-        let width = REPLICAS.end() - REPLICAS.start() + 1;
-        REPLICAS.start() + i64::try_from(self.below(width.unsigned_abs())).unwrap_or_default()
-    }
+fn replicas(dice: &mut Dice) -> i64 {
+    let width = REPLICAS.end() - REPLICAS.start() + 1;
+    REPLICAS.start() + i64::try_from(dice.below(width.unsigned_abs())).unwrap_or_default()
 }
 
 fn rolling(more: Value) -> Value {
@@ -59,7 +47,7 @@ fn template(tag: &str, mode: u64) -> Value {
 /// One change, as some user would make it.
 async fn change(space: &Space, dice: &mut Dice, by_hand: &mut BTreeSet<String>) -> Result {
     match dice.below(12) {
-        0..=1 => space.scale("web", dice.replicas()).await,
+        0..=1 => space.scale("web", replicas(dice)).await,
         2..=4 => {
             let tag = ["v1", "v2", "v3", "broken"][usize::try_from(dice.below(4))?];
             space.json_patch("web", template(tag, 0)).await

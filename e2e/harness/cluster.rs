@@ -22,6 +22,9 @@ const RUNNING_CLUSTER: &str = "ASTS_E2E_CLUSTER";
 pub struct Info {
     pub kubeconfig: PathBuf,
     pub server: String,
+    /// Where etcd listens, without encryption or rights.
+    #[serde(default)]
+    pub etcd: String,
     pub ca: PathBuf,
     pub dir: PathBuf,
     pub kubectl: Vec<String>,

@@ -1,13 +1,16 @@
 //! What tests on a real Kubernetes stand on: a cluster, the manager under its own identity, a
-//! namespace for each test, waiting with a reason, and a record of what happened.
+//! namespace for each test, waiting with a reason, a record of what happened, and harm on purpose.
 
 pub mod audit;
 pub mod cluster;
 pub mod containers;
+pub mod dice;
 pub mod failure;
 pub mod install;
 pub mod manager;
 pub mod manifest;
+pub mod policy;
+pub mod proxy;
 pub mod recorder;
 pub mod report;
 pub mod space;

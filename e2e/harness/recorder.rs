@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use asts::api::names::READINESS_GATE;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Resource, ResourceExt};
@@ -17,6 +17,7 @@ use super::{Context, Result, Space};
 use crate::ensure;
 
 const WATCH_SECONDS: u32 = 280;
+const RETRY: Duration = Duration::from_millis(50);
 
 /// What happened to an object.
 #[derive(Clone, Debug)]
@@ -254,28 +255,89 @@ where
     Ok((log, task))
 }
 
+/// Watches again where a watch breaks off; where that version is too old by then, what happened in
+/// between is seen as one step.
 async fn follow<K>(api: Api<K>, mut version: String, log: &Log<K>) -> Result
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     loop {
-        let parameters = WatchParams::default().timeout(WATCH_SECONDS);
-        let mut stream = std::pin::pin!(api.watch(&parameters, &version).await?);
-        while let Some(event) = stream.try_next().await? {
-            let seen = match event {
-                WatchEvent::Added(object) => Seen::Added(object),
-                WatchEvent::Modified(object) => Seen::Changed(object),
-                WatchEvent::Deleted(object) => Seen::Gone(object),
-                WatchEvent::Bookmark(mark) => {
-                    version = mark.metadata.resource_version;
-                    continue;
+        match watch(&api, &mut version, log).await? {
+            Ended::BrokenOff => {}
+            Ended::TooOld => match api.list(&ListParams::default()).await {
+                Ok(list) => {
+                    version = list.metadata.resource_version.clone().context("the list's version")?;
+                    catch_up(list.items, log);
                 }
-                WatchEvent::Error(status) => return Err(super::Failure(format!("{status:?}"))),
-            };
-            version = seen.object().resource_version().context("an object's version")?;
-            if let Ok(mut log) = log.lock() {
-                log.push(Entry { at: Instant::now(), seen });
-            }
+                Err(_) => tokio::time::sleep(RETRY).await,
+            },
         }
     }
+}
+
+enum Ended {
+    BrokenOff,
+    TooOld,
+}
+
+async fn watch<K>(api: &Api<K>, version: &mut String, log: &Log<K>) -> Result<Ended>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let parameters = WatchParams::default().timeout(WATCH_SECONDS);
+    let mut stream = match api.watch(&parameters, version).await {
+        Ok(stream) => std::pin::pin!(stream),
+        Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::TooOld),
+        Err(_) => {
+            tokio::time::sleep(RETRY).await;
+            return Ok(Ended::BrokenOff);
+        }
+    };
+    while let Some(event) = stream.next().await {
+        let seen = match event {
+            Ok(WatchEvent::Added(object)) => Seen::Added(object),
+            Ok(WatchEvent::Modified(object)) => Seen::Changed(object),
+            Ok(WatchEvent::Deleted(object)) => Seen::Gone(object),
+            Ok(WatchEvent::Bookmark(mark)) => {
+                *version = mark.metadata.resource_version;
+                continue;
+            }
+            Ok(WatchEvent::Error(status)) if status.code == 410 => return Ok(Ended::TooOld),
+            Ok(WatchEvent::Error(_)) | Err(_) => {
+                tokio::time::sleep(RETRY).await;
+                break;
+            }
+        };
+        *version = seen.object().resource_version().context("an object's version")?;
+        note(log, seen);
+    }
+    Ok(Ended::BrokenOff)
+}
+
+fn note<K>(log: &Log<K>, seen: Seen<K>) {
+    if let Ok(mut log) = log.lock() {
+        log.push(Entry { at: Instant::now(), seen });
+    }
+}
+
+/// Notes what is different in the list from what was seen last: first what is gone.
+fn catch_up<K: Resource + Clone>(list: Vec<K>, log: &Log<K>) {
+    let mut known: BTreeMap<String, K> = BTreeMap::new();
+    for entry in log.lock().map(|log| log.clone()).unwrap_or_default() {
+        let object = entry.seen.object().clone();
+        let uid = object.uid().unwrap_or_default();
+        match entry.seen {
+            Seen::Gone(_) => known.remove(&uid),
+            _ => known.insert(uid, object),
+        };
+    }
+    let mut news = Vec::new();
+    for object in list {
+        match known.remove(&object.uid().unwrap_or_default()) {
+            None => news.push(Seen::Added(object)),
+            Some(old) if old.resource_version() != object.resource_version() => news.push(Seen::Changed(object)),
+            Some(_) => {}
+        }
+    }
+    known.into_values().map(Seen::Gone).chain(news).for_each(|seen| note(log, seen));
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -106,8 +106,13 @@ impl Suite {
 
     /// Starts one more manager under the same identity.
     pub fn start_manager(&self, arguments: &[&str]) -> Result<Manager> {
+        self.start_manager_with(&self.identity, arguments)
+    }
+
+    /// The same with another kubeconfig, such as one that leads through a proxy.
+    pub fn start_manager_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<Manager> {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
-        Manager::start(&self.identity, self.cluster.info.dir.join(format!("manager-{number}.log")), arguments)
+        Manager::start(kubeconfig, self.cluster.info.dir.join(format!("manager-{number}.log")), arguments)
     }
 
     /// Runs what `body` does in a namespace of its own. What went wrong is told with what was there.

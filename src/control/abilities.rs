@@ -144,8 +144,8 @@ impl AbilityCache {
         found.version = Some(version);
     }
 
-    /// True where this is news.
-    fn nodes_are(&self, nodes: Nodes) -> bool {
+    /// Which nodes have a customised kubelet. True where this is news.
+    pub fn nodes_are(&self, nodes: Nodes) -> bool {
         let mut found = self.found();
         let news = found.nodes.as_ref() != Some(&nodes);
         found.nodes = Some(nodes);

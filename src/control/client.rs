@@ -306,7 +306,16 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ControlError> 
             let file = Kubeconfig::read_from(path).map_err(wrap)?;
             Config::from_custom_kubeconfig(file, &options).await.map_err(wrap)?
         }
-        None => Config::infer().await.map_err(|error| ControlError::NoCluster(Box::new(error)))?,
+        // What KUBECONFIG names is meant: a mistake in it is not to end in another cluster.
+        None if std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty()) => {
+            let path = std::env::var_os("KUBECONFIG").unwrap_or_default().to_string_lossy().into_owned();
+            let wrap = |source| ControlError::Kubeconfig { path, source: Box::new(source) };
+            Config::from_kubeconfig(&options).await.map_err(wrap)?
+        }
+        None => match Config::incluster() {
+            Ok(config) => config,
+            Err(_) => Config::infer().await.map_err(|error| ControlError::NoCluster(Box::new(error)))?,
+        },
     };
     config.default_retry = false;
     config.read_timeout = Some(SILENCE_MAX);

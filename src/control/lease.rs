@@ -19,7 +19,8 @@ use super::metrics::Metrics;
 /// Which lease, and as whom.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    pub namespace: String,
+    /// `None`: the one that the client works in.
+    pub namespace: Option<String>,
     pub name: String,
     pub identity: String,
     pub duration: Duration,
@@ -76,11 +77,14 @@ pub struct Elector {
     gate: Arc<WriteGate>,
     metrics: Arc<Metrics>,
     options: LeaseOptions,
+    namespace: String,
 }
 
 impl Elector {
     pub fn new(apiserver: Arc<Apiserver>, gate: Arc<WriteGate>, metrics: Arc<Metrics>, options: LeaseOptions) -> Self {
-        Elector { apiserver, gate, metrics, options }
+        let default_namespace = || apiserver.client().default_namespace().to_owned();
+        let namespace = options.namespace.clone().unwrap_or_else(default_namespace);
+        Elector { apiserver, gate, metrics, options, namespace }
     }
 
     /// Waits until this process holds the lease; the gate is open then.
@@ -104,6 +108,14 @@ impl Elector {
                     left.min(self.retry_period())
                 }
                 Err(error) if matches!(error.failure, Failure::Conflict | Failure::AlreadyExists) => {
+                    self.retry_period()
+                }
+                Err(error) if error.failure == Failure::NotFound => {
+                    let (namespace, name) = (&self.namespace, &self.options.name);
+                    tracing::warn!(
+                        "cannot take the lease {namespace}/{name}: there is no namespace {namespace}. Make it, name another with \
+                         --lease-namespace, or run a single manager with --leader-elect=false"
+                    );
                     self.retry_period()
                 }
                 Err(error) => {
@@ -202,17 +214,17 @@ impl Elector {
     }
 
     async fn read(&self) -> Result<Lease, CallError> {
-        self.apiserver.read(Verb::Get, At::one(Kind::Lease, &self.options.namespace, &self.options.name)).await
+        self.apiserver.read(Verb::Get, At::one(Kind::Lease, &self.namespace, &self.options.name)).await
     }
 
     async fn create(&self) -> Result<(), CallError> {
         let metadata = ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() };
         let lease = self.ours(Lease { metadata, spec: None }, true);
-        self.send(Verb::Create, At::all(Kind::Lease, &self.options.namespace), &lease).await
+        self.send(Verb::Create, At::all(Kind::Lease, &self.namespace), &lease).await
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), CallError> {
-        self.send(Verb::Replace, At::one(Kind::Lease, &self.options.namespace, &self.options.name), lease).await
+        self.send(Verb::Replace, At::one(Kind::Lease, &self.namespace, &self.options.name), lease).await
     }
 
     async fn send(&self, verb: Verb, at: At<'_>, lease: &Lease) -> Result<(), CallError> {

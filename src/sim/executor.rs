@@ -120,6 +120,7 @@ impl World {
                     Question::LivePod { name, .. } | Question::WholePod { name, .. } => (Verb::Get, Kind::Pod, &**name),
                     Question::DefaultedTemplate { .. } => (Verb::DryRun, Kind::Pod, "template"),
                     Question::Ability { target, .. } => (Verb::DryRun, Kind::Pod, &*target.name),
+                    Question::BoundClaim { name } => (Verb::Get, Kind::Claim, &**name),
                 };
                 let look = self.look_for_revision(controller, question);
                 let ask = self.request(controller, verb, kind, name, Intent::Ask(question.clone()));
@@ -354,7 +355,8 @@ fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::s
             let Some(object) = object.filter(|object| object.uid == *uid) else { return false };
             snapshot.answers.whole_pods.insert(uid.clone(), object.value.clone().into());
         }
-        Question::DefaultedTemplate { .. } | Question::Ability { .. } => {}
+        // Templates of the simulation have no volumes of claims.
+        Question::DefaultedTemplate { .. } | Question::Ability { .. } | Question::BoundClaim { .. } => {}
     }
     true
 }

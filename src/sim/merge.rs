@@ -32,6 +32,12 @@ pub fn merge(target: &mut Value, patch: &Value) {
     for (key, value) in patch.iter().filter(|(key, _)| !key.starts_with('$')) {
         match (value, merge_key(key)) {
             (Value::Null, _) => drop(map.remove(key)),
+            (Value::Array(entries), _) if key == "finalizers" => {
+                let kept = map.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+                let mut all: Vec<Value> = entries.iter().filter(|name| !kept.contains(name)).cloned().collect();
+                all.extend(kept);
+                map.insert(key.clone(), all.into());
+            }
             (Value::Array(entries), Some(merge_key)) => {
                 let list = map.entry(key.clone()).or_insert_with(|| Value::Array(Vec::new()));
                 merge_list(list, entries, merge_key);

@@ -2,6 +2,7 @@
 //! faults that a seed decides. `SIM_SEED=7 SIM_TRACE=1 cargo test --lib sim::` replays one run
 //! with its trace, `SIM_SEEDS=5000` asks for so many, from `SIM_FIRST` upward.
 
+mod admission;
 mod agent;
 mod chaos;
 mod cluster;
@@ -9,6 +10,7 @@ mod container;
 mod controller;
 mod executor;
 mod facts;
+mod honesty;
 mod kubelet;
 pub mod merge;
 mod mutants;
@@ -19,6 +21,7 @@ mod random;
 mod regressions;
 mod requests;
 mod run;
+mod schema;
 mod script;
 mod server;
 mod shrink;

@@ -8,7 +8,7 @@ use super::chaos::{Fault, Point};
 use super::facts;
 use super::mutants::Mutant;
 use super::random::Random;
-use super::script::{GOOD_TEMPLATES, Script, Step, draw, template};
+use super::script::{GOOD_TEMPLATES, Script, Step, template};
 use super::store::{KINDS, Kind};
 use super::wire::WireEvent;
 use super::world::{Event, SET, Violation, World};
@@ -58,10 +58,6 @@ pub struct Outcome {
     pub end: Vec<String>,
     /// Verb and object of the writes that changed something.
     pub counts: BTreeMap<(&'static str, String), u64>,
-}
-
-pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
-    run_script(draw(seed), None, keep_trace)
 }
 
 /// One run with the model of the manager.

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::chaos::Fault;
@@ -13,8 +12,7 @@ use super::mutants::Mutant;
 use super::store::{Kind, Object, Part, Refused, refused};
 use super::world::{Event, SET, World, note};
 use crate::inplace::with_defaults;
-use crate::model::{Snapshot, TemplateAnswer};
-use crate::plan::Plan;
+use crate::model::TemplateAnswer;
 use crate::plan::action::{Question, RevisionAction};
 
 /// How long a client waits for an answer that was lost.

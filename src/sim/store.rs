@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::admission;
 use super::facts;
 use super::merge::merge;
 use crate::inplace::with_defaults;
@@ -34,6 +35,8 @@ pub struct Object {
     pub value: Value,
     pub version: u64,
     pub uid: Box<str>,
+    /// Nobody has changed it since it was made.
+    as_made: bool,
     pub facts: Facts,
 }
 
@@ -159,6 +162,7 @@ impl Store {
         if self.get(kind, &name).is_some() {
             return refused(409, format!("{kind:?} {name} already exists"));
         }
+        admission::of_create(kind, &mut value)?;
         self.uids += 1;
         value["metadata"]["namespace"] = NAMESPACE.into();
         value["metadata"]["uid"] = format!("uid-{}", self.uids).into();
@@ -167,7 +171,9 @@ impl Store {
         match kind {
             Kind::Pod => admit_pod(&mut value),
             Kind::Claim => {
-                value["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+                let mut finalizers = facts::list(&value, "/metadata/finalizers").to_vec();
+                finalizers.push("kubernetes.io/pvc-protection".into());
+                value["metadata"]["finalizers"] = finalizers.into();
                 value["status"] = json!({"phase": "Pending"});
             }
             Kind::Set | Kind::Revision | Kind::Lease => {}
@@ -180,7 +186,8 @@ impl Store {
         let Some(old) = self.get(kind, name).cloned() else { return refused(404, format!("no {kind:?} {name}")) };
         let mut value = old.value.clone();
         edit(&mut value);
-        if value == old.value {
+        // An apiserver stores the first update of a claim anew even where it changes nothing.
+        if value == old.value && !(kind == Kind::Claim && old.as_made) {
             return Ok(old);
         }
         if value.get("spec") != old.value.get("spec") {
@@ -217,18 +224,27 @@ impl Store {
             let metadata = patch.get_mut("metadata")?.as_object_mut()?;
             metadata.remove(key)?.as_str().map(Box::from)
         };
-        let guard = Guard { uid: taken("uid"), version: taken("resourceVersion") };
-        let old = self.guarded(kind, name, &guard)?;
-        let mut value = old.value.clone();
+        let (uid, version) = (taken("uid"), taken("resourceVersion"));
+        let old = self.guarded(kind, name, &Guard { uid: None, version })?;
+        // No precondition in a patch, but a field that nobody may change.
+        if uid.is_some_and(|uid| uid != old.uid) {
+            return refused(422, format!("{kind:?} {name} is invalid: metadata.uid: field is immutable"));
+        }
         if let Some(fields) = patch.as_object_mut() {
             match part {
                 // Labels and annotations of a Pod may be written with its status.
                 Part::Status => fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata")),
-                Part::Whole => drop(fields.remove("status")),
+                Part::Whole => {}
                 Part::Resize => fields.retain(|field, _| matches!(field.as_str(), "spec" | "metadata")),
             }
         }
-        merge(&mut value, &patch);
+        let mut value = old.value.clone();
+        match kind {
+            // A custom resource takes merge patches alone.
+            Kind::Set => json_patch::merge(&mut value, &patch),
+            _ => merge(&mut value, &patch),
+        }
+        admission::of_update(kind, part == Part::Status, &old.value, &mut value)?;
         if kind == Kind::Claim && facts::claim(&value).requested_bytes < facts::claim(&old.value).requested_bytes {
             return refused(422, format!("claim {name} is invalid: it may not shrink"));
         }
@@ -241,18 +257,18 @@ impl Store {
     /// `grace_seconds`: 0 is a forced deletion; `None`: the object's own.
     pub fn delete(&mut self, kind: Kind, name: &str, guard: &Guard, grace_seconds: Option<i64>) -> Answer {
         let old = self.guarded(kind, name, guard)?;
+        let held = !facts::list(&old.value, "/metadata/finalizers").is_empty();
+        if old.is_terminating() {
+            return self.shorten(kind, name, &old, grace_seconds, held);
+        }
         let phase = facts::text(&old.value, "/status/phase");
         let at_once = kind != Kind::Pod
             || facts::text(&old.value, "/spec/nodeName").is_empty()
             || matches!(&*phase, "Failed" | "Succeeded");
         let own = old.value.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
         let grace = if at_once { 0 } else { grace_seconds.unwrap_or(own) };
-        let held = !facts::list(&old.value, "/metadata/finalizers").is_empty();
         if grace == 0 && !held {
             self.remove(kind, name);
-            return Ok(old);
-        }
-        if old.is_terminating() {
             return Ok(old);
         }
         let until = stamp(self.now_ms + grace * 1000);
@@ -260,6 +276,20 @@ impl Store {
         let generation = value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
         value["metadata"]["generation"] = (generation + 1).into();
         value["metadata"]["deletionTimestamp"] = until.into();
+        value["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        self.put(kind, name, value)
+    }
+
+    /// A second deletion may only make the time shorter.
+    fn shorten(&mut self, kind: Kind, name: &str, old: &Arc<Object>, grace_seconds: Option<i64>, held: bool) -> Answer {
+        let left = old.value.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+        let Some(grace) = grace_seconds.filter(|grace| *grace < left) else { return Ok(Arc::clone(old)) };
+        if grace == 0 && !held {
+            self.remove(kind, name);
+            return Ok(Arc::clone(old));
+        }
+        let mut value = old.value.clone();
+        value["metadata"]["deletionTimestamp"] = stamp(self.now_ms + grace * 1000).into();
         value["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         self.put(kind, name, value)
     }
@@ -284,11 +314,15 @@ impl Store {
     }
 
     fn put(&mut self, kind: Kind, name: &str, mut value: Value) -> Answer {
+        if kind == Kind::Set {
+            super::schema::fill_in(&mut value);
+        }
         self.version += 1;
         value["metadata"]["resourceVersion"] = self.version.to_string().into();
         let object = Arc::new(Object {
             version: self.version,
             uid: facts::text(&value, "/metadata/uid"),
+            as_made: self.get(kind, name).is_none(),
             facts: match kind {
                 Kind::Set => Facts::Set(facts::set(&value).or_else(|message| refused(422, message))?),
                 Kind::Pod => Facts::Pod(Arc::new(facts::pod(&value))),

@@ -59,7 +59,7 @@ pub async fn live(shared: Shared, index: usize) {
     };
     let manager = Manager::new(vec![Scope::All], apiserver, Arc::clone(&metrics), rules);
     let options = LeaseOptions {
-        namespace: NAMESPACE.to_owned(),
+        namespace: Some(NAMESPACE.to_owned()),
         name: "manager".to_owned(),
         identity: format!("m{index}-{restarts}"),
         duration: Duration::from_secs(15),

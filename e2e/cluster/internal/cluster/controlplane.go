@@ -146,7 +146,7 @@ func (c *controlPlane) auditLog() string { return c.path("audit.log") }
 func (c *controlPlane) roles(api *apiClient) []*role {
 	return []*role{
 		c.role(Etcd, 2*time.Second, c.etcdArgs(), func() error {
-			return healthy(fmt.Sprintf("http://%s:%d/health", loopback, c.ports[Etcd]))
+			return healthy(c.etcdURL() + "/health")
 		}),
 		c.role(APIServer, 10*time.Second, c.apiServerArgs(), api.ready),
 		c.role(ControllerManager, 5*time.Second, c.controllerManagerArgs(), c.secureHealth(ControllerManager)),
@@ -170,8 +170,10 @@ func (c *controlPlane) secureHealth(name string) func() error {
 	return func() error { return healthy(fmt.Sprintf("https://%s:%d/healthz", loopback, c.ports[name])) }
 }
 
+func (c *controlPlane) etcdURL() string { return fmt.Sprintf("http://%s:%d", loopback, c.ports[Etcd]) }
+
 func (c *controlPlane) etcdArgs() []string {
-	client := fmt.Sprintf("http://%s:%d", loopback, c.ports[Etcd])
+	client := c.etcdURL()
 	peer := fmt.Sprintf("http://%s:%d", loopback, c.ports["etcd-peer"])
 	return []string{
 		"--data-dir=" + c.path("etcd"),
@@ -190,7 +192,7 @@ func (c *controlPlane) apiServerArgs() []string {
 	args := []string{
 		"--bind-address=" + loopback,
 		fmt.Sprintf("--secure-port=%d", c.ports[APIServer]),
-		fmt.Sprintf("--etcd-servers=http://%s:%d", loopback, c.ports[Etcd]),
+		"--etcd-servers=" + c.etcdURL(),
 		"--endpoint-reconciler-type=none", // a loopback address is refused as an endpoint
 		"--service-cluster-ip-range=" + serviceRange,
 		"--client-ca-file=" + c.path("pki/ca.crt"),

@@ -212,6 +212,7 @@ func (i *instance) info() Info {
 	info := Info{
 		Kubeconfig: filepath.Join(i.dir, "kubeconfig"),
 		Server:     i.control.server,
+		Etcd:       i.control.etcdURL(),
 		CA:         filepath.Join(i.dir, "pki/ca.crt"),
 		Dir:        i.dir,
 		Kubectl:    []string{i.kubectl},

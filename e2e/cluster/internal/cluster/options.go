@@ -89,6 +89,7 @@ func (o *Options) Check() error {
 type Info struct {
 	Kubeconfig string         `json:"kubeconfig"`
 	Server     string         `json:"server"`
+	Etcd       string         `json:"etcd"`
 	CA         string         `json:"ca"`
 	Dir        string         `json:"dir"`
 	Kubectl    []string       `json:"kubectl"`

@@ -12,6 +12,7 @@ mod deletion;
 mod environment;
 mod faults;
 mod harness;
+mod hostile;
 mod identity;
 mod inplace;
 mod lifecycle;
@@ -55,6 +56,7 @@ fn tests() -> Vec<Test> {
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        hostile::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),

@@ -23,6 +23,7 @@ mod ordinals;
 mod outages;
 mod partition;
 mod paused;
+mod peers;
 mod pre_pull;
 mod priorities;
 mod random_changes;
@@ -35,6 +36,7 @@ mod rollout;
 mod scale;
 mod smoke;
 mod status;
+mod valid_edits;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,7 @@ fn tests() -> Vec<Test> {
         outages::tests(),
         partition::tests(),
         paused::tests(),
+        peers::tests(),
         pre_pull::tests(),
         priorities::tests(),
         random_changes::tests(),
@@ -77,6 +80,7 @@ fn tests() -> Vec<Test> {
         rollout::tests(),
         scale::tests(),
         status::tests(),
+        valid_edits::tests(),
     ]
     .concat()
 }

@@ -55,8 +55,8 @@ fn edit(dice: &mut Dice) -> Value {
         }
         8 => template(json!({"spec": {"terminationGracePeriodSeconds": dice.below(2) + 1}})),
         9..=10 => json!({"replicas": dice.below(4) + 1}),
-        11 => json!({"reserveOrdinals": dice.pick(&[None, Some("1"), Some("0-1")]).map(|range| [range])}),
-        12 => json!({"ordinals": dice.pick(&[None, Some(2)]).map(|start| json!({"start": start}))}),
+        11 => json!({"reserveOrdinals": dice.pick(&[None, Some("1"), Some("0-1")]).flatten().map(|range| [range])}),
+        12 => json!({"ordinals": dice.pick(&[None, Some(2)]).flatten().map(|start| json!({"start": start}))}),
         13 => rolling_update(json!({
             "maxUnavailable": dice.pick(&["50%", "100%"]),
             "podUpdatePolicy": dice.pick(&["InPlaceIfPossible", "ReCreate"]),
@@ -171,7 +171,10 @@ async fn play(space: &Space, policy: &str, seed: u64) -> Result {
         Ok(())
     })
     .await?;
-    ensure!(space.revisions_of("web").await?.len() <= 4, "revisions stay beyond the limit");
+    // The one that is current is no history.
+    let limit = usize::try_from(space.set("web").await?.spec.revision_history_limit.unwrap_or(10))?;
+    let revisions = space.revisions_of("web").await?.len();
+    ensure!(revisions <= limit + 1, "{revisions} revisions, where {limit} old ones are to be kept");
     fresh.sets().delete("web", &Default::default()).await?;
     Ok(())
 }

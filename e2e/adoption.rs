@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::harness::audit::{Request, requests_of};
+use crate::harness::install::MANAGER_USER;
 use crate::harness::space::{container_id, hash_in, image_of, is_ready, pod_name, revision_label, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, set};
@@ -16,6 +18,8 @@ test_list![
     a_pod_that_loses_its_labels_is_let_go_and_replaced_when_gone,
     a_pod_that_loses_its_owner_is_adopted_again,
     the_pods_of_a_native_set_are_taken_over_without_a_restart,
+    a_native_set_that_is_still_there_is_waited_for_and_its_pods_taken_when_it_goes,
+    adopted_claims_go_as_the_retention_policy_says,
     a_claim_template_added_after_an_adoption_re_creates_the_pods,
     a_pod_of_another_controller_is_waited_for,
     a_pod_without_the_gate_is_updated_all_the_same,
@@ -101,13 +105,17 @@ async fn a_pod_that_loses_its_owner_is_adopted_again(space: Space) -> Result {
     space.settled("web").await
 }
 
-async fn the_pods_of_a_native_set_are_taken_over_without_a_restart(space: Space) -> Result {
-    let mut native = set("web", json!({}));
-    native["apiVersion"] = json!("apps/v1");
-    native["kind"] = json!("StatefulSet");
-    space.apply(&native)?;
+/// Makes a native StatefulSet of the same manifest, and returns its Pods when they are Ready.
+async fn native(space: &Space, mut manifest: Value) -> Result<Vec<Pod>> {
+    manifest["apiVersion"] = json!("apps/v1");
+    manifest["kind"] = json!("StatefulSet");
+    space.apply(&manifest)?;
     space.kubectl(&["rollout", "status", "statefulset/web", "--timeout=60s"], None)?;
-    let before: Vec<Pod> = space.pods().list(&Default::default()).await?.items;
+    Ok(space.pods().list(&Default::default()).await?.items)
+}
+
+async fn the_pods_of_a_native_set_are_taken_over_without_a_restart(space: Space) -> Result {
+    let before = native(&space, set("web", json!({}))).await?;
     ensure_eq!(before.len(), 3, "Pods of the native set");
     space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
     space.create_settled(set("web", json!({}))).await?;
@@ -120,6 +128,75 @@ async fn the_pods_of_a_native_set_are_taken_over_without_a_restart(space: Space)
     Ok(())
 }
 
+/// What the manager wrote in the namespace so far, events apart.
+fn writes(space: &Space) -> Result<usize> {
+    let requests = requests_of(&space.suite.cluster.info.audit_log, MANAGER_USER)?;
+    let ours = |request: &&Request| request.object_ref.namespace == space.namespace && request.is_write();
+    Ok(requests.iter().filter(ours).filter(|request| request.resource() != "events").count())
+}
+
+/// Both of them want the Pods: ours stands back, without a loop, until the other goes.
+async fn a_native_set_that_is_still_there_is_waited_for_and_its_pods_taken_when_it_goes(space: Space) -> Result {
+    let before = native(&space, set("web", json!({}))).await?;
+    space.create(set("web", json!({}))).await?;
+    let condition = space.condition_is("web", "Progressing", "True", Some("WaitingForForeignPod")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("web-0") && message.contains("StatefulSet"), "it says {message:?}");
+    space.event("ForeignPod", "web-0").await?;
+    let at_first = writes(&space)?;
+    holds(seconds(5), "the Pods are the other's", async || {
+        let pods = space.pods().list(&Default::default()).await?.items;
+        ensure_eq!(pods.iter().map(uid).collect::<Vec<_>>(), before.iter().map(uid).collect::<Vec<_>>(), "UIDs");
+        ensure!(!pods.iter().any(owned), "a Pod was taken from its owner");
+        Ok(())
+    })
+    .await?;
+    let more = writes(&space)? - at_first;
+    ensure!(more <= 2, "{more} writes in 5 s with nothing to do");
+    space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
+    space.settled_within("web", 30).await?;
+    for old in &before {
+        let new = space.pod(pod_name(old)).await?;
+        ensure!(owned(&new), "{} is not ours", pod_name(old));
+        ensure_eq!((uid(&new), container_id(&new)), (uid(old), container_id(old)), "{}", pod_name(old));
+    }
+    Ok(())
+}
+
+async fn adopted_claims_go_as_the_retention_policy_says(space: Space) -> Result {
+    for ordinal in 0..3 {
+        crate::claims::volume_for(&space, &format!("data-web-{ordinal}")).await?;
+    }
+    let policy = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
+    let claim = crate::harness::manifest::claim_template("data", "1Mi");
+    let manifest = set("web", json!({"volumeClaimTemplates": [claim], "persistentVolumeClaimRetentionPolicy": policy}));
+    native(&space, manifest.clone()).await?;
+    let claim_uid = async |name: &str| -> Result<Option<String>> { Ok(space.claim(name).await?.metadata.uid) };
+    let names = ["data-web-0", "data-web-1", "data-web-2"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(claim_uid(name).await?);
+    }
+    space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
+    space.create_settled(manifest).await?;
+    let set_uid = space.set("web").await?.metadata.uid;
+    eventually(seconds(30), "the claims are the new set's", async || {
+        for (name, uid) in names.iter().zip(&before) {
+            let claim = space.claim(name).await?;
+            ensure_eq!(&claim.metadata.uid, uid, "UID of {name}");
+            let owners: Vec<_> = claim.metadata.owner_references.into_iter().flatten().map(|it| it.uid).collect();
+            ensure_eq!(Some(owners), set_uid.clone().map(|uid| vec![uid]), "owners of {name}");
+        }
+        Ok(())
+    })
+    .await?;
+    space.scale("web", 1).await?;
+    crate::claims::claims_are(&space, &["data-web-0"]).await?;
+    ensure_eq!(claim_uid("data-web-0").await?, before[0], "UID of data-web-0");
+    space.sets().delete("web", &DeleteParams::background()).await?;
+    crate::claims::claims_are(&space, &[]).await
+}
+
 /// A native revision does not say which claims its Pods have.
 async fn a_claim_template_added_after_an_adoption_re_creates_the_pods(space: Space) -> Result {
     for template in ["data", "more"] {
@@ -129,12 +206,7 @@ async fn a_claim_template_added_after_an_adoption_re_creates_the_pods(space: Spa
     }
     let template = crate::harness::manifest::claim_template;
     let manifest = set("web", json!({"replicas": 2, "volumeClaimTemplates": [template("data", "1Mi")]}));
-    let mut native = manifest.clone();
-    native["apiVersion"] = json!("apps/v1");
-    native["kind"] = json!("StatefulSet");
-    space.apply(&native)?;
-    space.kubectl(&["rollout", "status", "statefulset/web", "--timeout=60s"], None)?;
-    let before: Vec<Pod> = space.pods().list(&Default::default()).await?.items;
+    let before = native(&space, manifest.clone()).await?;
     space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
     space.create_settled(manifest).await?;
     let mut uids = Vec::new();

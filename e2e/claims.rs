@@ -16,6 +16,9 @@ test_list![
     a_pod_gets_its_old_claim_back,
     when_scaled_delete_lets_the_claims_of_condemned_pods_go,
     when_deleted_delete_lets_the_claims_go_with_the_set,
+    with_both_policies_delete_condemned_claims_go_first_and_the_rest_with_the_set,
+    when_scaled_delete_lets_the_claim_of_a_reserved_ordinal_go,
+    a_rollout_and_its_rollback_keep_the_claims,
     the_policy_can_change_later,
     a_claim_that_another_controller_owns_is_left_alone,
     a_missing_claim_of_a_pending_pod_is_made_again,
@@ -55,7 +58,7 @@ async fn volumes_for(space: &Space, set: &str, ordinals: std::ops::Range<i64>) -
     Ok(())
 }
 
-async fn claims_are(space: &Space, names: &[&str]) -> Result {
+pub async fn claims_are(space: &Space, names: &[&str]) -> Result {
     eventually(seconds(60), &format!("the claims {names:?}"), async || {
         ensure_eq!(space.claim_names().await?, names, "claims");
         Ok(())
@@ -144,6 +147,60 @@ async fn when_deleted_delete_lets_the_claims_go_with_the_set(space: Space) -> Re
     ensure_eq!(space.claim_names().await?.len(), 2, "claims after scaling down");
     space.sets().delete("web", &DeleteParams::background()).await?;
     claims_are(&space, &[]).await
+}
+
+async fn with_both_policies_delete_condemned_claims_go_first_and_the_rest_with_the_set(space: Space) -> Result {
+    volumes_for(&space, "web", 0..3).await?;
+    space.create_settled(with_claims("web", 3, retention("Delete", "Delete"))).await?;
+    let kept = space.claim("data-web-0").await?.metadata.uid;
+    space.scale("web", 1).await?;
+    space.settled("web").await?;
+    claims_are(&space, &["data-web-0"]).await?;
+    ensure_eq!(space.claim("data-web-0").await?.metadata.uid, kept, "UID of data-web-0");
+    space.sets().delete("web", &DeleteParams::background()).await?;
+    claims_are(&space, &[]).await
+}
+
+async fn when_scaled_delete_lets_the_claim_of_a_reserved_ordinal_go(space: Space) -> Result {
+    volumes_for(&space, "web", 0..4).await?;
+    space.create_settled(with_claims("web", 3, retention("Retain", "Delete"))).await?;
+    space.edit("web", json!({"reserveOrdinals": [1]})).await?;
+    space.ordinals_are("web", &[0, 2, 3]).await?;
+    space.settled("web").await?;
+    claims_are(&space, &["data-web-0", "data-web-2", "data-web-3"]).await
+}
+
+async fn a_rollout_and_its_rollback_keep_the_claims(space: Space) -> Result {
+    volumes_for(&space, "web", 0..2).await?;
+    let recreated = crate::harness::manifest::rolling_update(json!({"podUpdatePolicy": "ReCreate"}));
+    space.create_settled(with_claims("web", 2, recreated)).await?;
+    let identity = async || -> Result<Vec<(Option<String>, Option<String>)>> {
+        let mut found = Vec::new();
+        for name in ["data-web-0", "data-web-1"] {
+            let claim = space.claim(name).await?;
+            found.push((claim.metadata.uid, claim.spec.and_then(|spec| spec.volume_name)));
+        }
+        Ok(found)
+    };
+    let (first, claims) = (space.status("web").await?.update_revision, identity().await?);
+    ensure!(claims.iter().all(|(_, volume)| volume.is_some()), "not bound: {claims:?}");
+    let recorder = space.record().await?;
+    let mut uids: Vec<String> = space.pods_of("web").await?.iter().map(uid).collect();
+    for tag in ["v2", "v1"] {
+        space.set_image("web", tag).await?;
+        space.settled("web").await?;
+        ensure_eq!(identity().await?, claims, "UIDs and volumes of the claims with {tag}");
+        for pod in space.pods_of("web").await? {
+            ensure!(!uids.contains(&uid(&pod)), "{} was not made anew", pod_name(&pod));
+            uids.push(uid(&pod));
+            let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+            let claim = volumes.into_iter().flatten().find_map(|volume| volume.persistent_volume_claim.as_ref());
+            let wanted = format!("data-{}", pod_name(&pod));
+            ensure_eq!(claim.map(|claim| claim.claim_name.clone()), Some(wanted), "claim of {}", pod_name(&pod));
+        }
+    }
+    ensure_eq!(space.status("web").await?.update_revision, first, "the revision after the rollback");
+    recorder.keeps_identity()
 }
 
 async fn the_policy_can_change_later(space: Space) -> Result {

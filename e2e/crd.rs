@@ -130,7 +130,7 @@ async fn changes_of_what_cannot_change_are_refused(space: Space) -> Result {
 
 async fn names_leave_room_for_pods_and_claims(space: Space) -> Result {
     let claims = |length: usize| json!({"volumeClaimTemplates": [{"metadata": {"name": "c".repeat(length)}}]});
-    for (name, claim, fits) in [(180, 0, true), (242, 0, true), (243, 0, false), (180, 61, true), (181, 61, false)] {
+    for (name, claim, fits) in [(180, 63, true), (251, 0, true), (252, 0, false), (187, 63, true), (188, 63, false)] {
         let spec = if claim == 0 { json!({}) } else { claims(claim) };
         let answer = dry_create(&space, minimal(&"n".repeat(name), spec)).await;
         let shown = format!("a name of {name} with a claim of {claim}");

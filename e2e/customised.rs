@@ -7,6 +7,7 @@ mod follows;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
 mod harness;
+mod real_restarts;
 mod rows;
 
 use std::process::ExitCode;
@@ -15,6 +16,13 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    let tests = [follows::tests(), rows::customised::tests(), rows::mixed::tests()].concat();
+    let tests = [
+        follows::tests(),
+        real_restarts::tests(),
+        rows::customised::tests(),
+        rows::mixed::tests(),
+        rows::resources::tests(),
+    ]
+    .concat();
     harness::suite::run_as_root(&["--customised", "--stock-node"], TESTS_AT_ONCE, &tests, &rows::mixed::last::tests())
 }

@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::harness::manifest::{rolling_update, with};
-use crate::harness::space::{image_of, pod_name, uid};
+use crate::harness::space::{image_of, label, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -17,6 +17,10 @@ test_list![
     a_marked_pod_goes_before_others_and_comes_back_on_its_revision,
     marked_pods_go_no_faster_than_the_budget,
     a_terminating_pod_is_not_forced,
+    a_marked_pod_of_a_paused_set_comes_back_as_it_was,
+    a_marked_pod_under_on_delete_comes_back_updated,
+    a_marked_pod_that_is_not_ready_goes_with_the_budget_used_up_and_no_other,
+    a_collection_of_sets_is_listed_patched_and_deleted,
 ];
 
 async fn the_pods_and_revisions_go_with_the_set(space: Space) -> Result {
@@ -133,4 +137,85 @@ async fn a_terminating_pod_is_not_forced(space: Space) -> Result {
     .await?;
     space.replaced("web-2", &before).await?;
     space.settled("web").await
+}
+
+async fn a_marked_pod_of_a_paused_set_comes_back_as_it_was(space: Space) -> Result {
+    space.create_settled(set("web", rolling_update(json!({"paused": true})))).await?;
+    let before = space.pods_of("web").await?;
+    space.set_image("web", "v2").await?;
+    space.label("web-1", MARK, Some("true")).await?;
+    let pod = space.replaced("web-1", &uid(&before[1])).await?;
+    ensure_eq!(image_of(&pod), image("v1"), "image of web-1");
+    ensure!(label(&pod, MARK).is_none(), "the new Pod is marked");
+    space.status_is("web", "all are available", |status| status.available_replicas == 3).await?;
+    let after = space.pods_of("web").await?;
+    ensure_eq!((uid(&after[0]), uid(&after[2])), (uid(&before[0]), uid(&before[2])), "the other Pods");
+    Ok(())
+}
+
+async fn a_marked_pod_under_on_delete_comes_back_updated(space: Space) -> Result {
+    space.create_settled(set("web", json!({"updateStrategy": {"type": "OnDelete"}}))).await?;
+    let before = space.pods_of("web").await?;
+    space.set_image("web", "v2").await?;
+    space.label("web-1", MARK, Some("true")).await?;
+    let pod = space.replaced("web-1", &uid(&before[1])).await?;
+    ensure_eq!(image_of(&pod), image("v2"), "image of web-1");
+    space.status_is("web", "one is updated", |status| status.updated_available_replicas == 1).await?;
+    for at in [0, 2] {
+        let pod = space.pod(pod_name(&before[at])).await?;
+        ensure_eq!((uid(&pod), image_of(&pod)), (uid(&before[at]), image("v1").as_str()), "{}", pod_name(&pod));
+    }
+    Ok(())
+}
+
+async fn a_marked_pod_that_is_not_ready_goes_with_the_budget_used_up_and_no_other(space: Space) -> Result {
+    let spec = with(json!({"podManagementPolicy": "Parallel"}), rolling_update(json!({"maxUnavailable": 2})));
+    space.create_settled(set("web", spec)).await?;
+    let before = space.pods_of("web").await?;
+    for pod in ["web-0", "web-1"] {
+        space.make_ready(pod, false).await?;
+    }
+    space.label("web-2", MARK, Some("true")).await?;
+    let what = |status: &asts::api::AdvancedStatefulSetStatus| {
+        status.conditions.iter().any(|it| it.message.as_deref().is_some_and(|text| text.contains("web-2")))
+    };
+    space.status_is("web", "web-2 waits for room in the budget", what).await?;
+    space.label("web-1", MARK, Some("true")).await?;
+    // Its replacement is Ready, so that there is room for web-2 again.
+    space.replaced("web-1", &uid(&before[1])).await?;
+    space.replaced("web-2", &uid(&before[2])).await?;
+    ensure_eq!(uid(&space.pod("web-0").await?), uid(&before[0]), "UID of web-0");
+    space.make_ready("web-0", true).await?;
+    space.settled("web").await
+}
+
+async fn a_collection_of_sets_is_listed_patched_and_deleted(space: Space) -> Result {
+    for (name, team) in [("one", "a"), ("two", "a"), ("three", "b")] {
+        let mut manifest = set(name, json!({"replicas": 1}));
+        manifest["metadata"]["labels"] = json!({"team": team});
+        space.create(manifest).await?;
+    }
+    for name in ["one", "two", "three"] {
+        space.settled(name).await?;
+    }
+    let of_a = ListParams::default().labels("team=a");
+    let names = async || -> Result<Vec<Option<String>>> {
+        Ok(space.sets().list(&of_a).await?.items.into_iter().map(|set| set.metadata.name).collect())
+    };
+    ensure_eq!(names().await?, [Some("one".to_owned()), Some("two".to_owned())], "sets of team a");
+    space.patch("one", json!({"metadata": {"labels": {"seen": "yes"}}, "spec": {"replicas": 2}})).await?;
+    space.settled("one").await?;
+    ensure_eq!(space.names_of("one").await?, ["one-0", "one-1"], "Pods after the patch");
+    ensure_eq!(space.sets().list(&ListParams::default().labels("seen=yes")).await?.items.len(), 1, "sets seen");
+    let kept = uid(&space.pod("three-0").await?);
+    space.sets().delete_collection(&DeleteParams::background(), &of_a).await?;
+    eventually(seconds(60), "the sets of team a and their Pods are gone", async || {
+        let pods = space.pods().list(&ListParams::default()).await?.items;
+        ensure_eq!(pods.iter().map(pod_name).collect::<Vec<_>>(), ["three-0"], "Pods");
+        ensure!(names().await?.is_empty(), "sets are left");
+        Ok(())
+    })
+    .await?;
+    ensure_eq!(uid(&space.pod("three-0").await?), kept, "UID of three-0");
+    Ok(())
 }

@@ -11,6 +11,7 @@ mod crd_cases;
 mod deletion;
 mod environment;
 mod faults;
+mod flags;
 mod harness;
 mod hostile;
 mod identity;
@@ -59,6 +60,7 @@ fn tests() -> Vec<Test> {
         deletion::tests(),
         environment::tests(),
         hostile::tests(),
+        flags::tests(),
         identity::tests(),
         inplace::tests(),
         lifecycle::tests(),

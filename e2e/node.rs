@@ -5,6 +5,8 @@ mod containers;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[allow(dead_code)]
+mod live;
 mod real;
 mod real_faults;
 mod real_pulls;

@@ -1,5 +1,6 @@
 //! How many slots stay old.
 
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::harness::manifest::{rolling_update, with};
@@ -11,6 +12,7 @@ use crate::{ensure, ensure_eq, test_list};
 test_list![
     the_lowest_slots_stay_old,
     pods_come_back_on_the_side_where_they_were,
+    a_pod_that_fails_while_it_ends_comes_back_on_the_side_where_it_was,
     lowering_it_step_by_step_updates_more,
     as_many_as_there_are_slots_updates_none,
     a_percent_is_rounded_up_and_below_a_hundred_one_slot_updates,
@@ -71,6 +73,23 @@ async fn pods_come_back_on_the_side_where_they_were(space: Space) -> Result {
         space.delete_and_wait(name).await?;
     }
     updated(&space, &[2]).await
+}
+
+/// Its container ends with an error when it is told to go, so that the Pod is Failed before it is gone.
+async fn a_pod_that_fails_while_it_ends_comes_back_on_the_side_where_it_was(space: Space) -> Result {
+    space.create_settled(canary(json!(1), json!({}))).await?;
+    space.set_image("web", "v2").await?;
+    updated(&space, &[1, 2]).await?;
+    let before = space.pods_of("web").await?;
+    space.annotate("web-0", "kwok.asts.dev/terminating-seconds", Some("2")).await?;
+    space.pods().delete("web-0", &DeleteParams::default()).await?;
+    let failed = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+    space.pods().patch_status("web-0", &PatchParams::default(), &failed).await?;
+    space.replaced("web-0", &uid(&before[0])).await?;
+    updated(&space, &[1, 2]).await?;
+    let after = space.pods_of("web").await?;
+    ensure_eq!((uid(&after[1]), uid(&after[2])), (uid(&before[1]), uid(&before[2])), "the other Pods");
+    Ok(())
 }
 
 async fn lowering_it_step_by_step_updates_more(space: Space) -> Result {

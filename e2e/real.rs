@@ -1,5 +1,6 @@
 //! In-place updates as a real kubelet carries them out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
@@ -10,12 +11,16 @@ use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::space::{container_id, image_of, is_ready, label, pod_condition, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Result, Space, eventually, image, set};
+use crate::live::Live;
+use crate::live::traffic::{Traffic, version};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
     an_image_changes_and_the_pod_stays,
     the_same_image_under_another_tag_restarts_the_container,
     the_pod_is_out_of_service_before_its_container_goes,
+    a_container_that_takes_its_time_to_end_is_never_in_service_meanwhile,
+    no_request_fails_while_five_pods_are_updated,
     a_label_changes_without_a_restart,
     a_re_created_pod_finds_its_data,
     an_image_that_cannot_be_pulled_stops_at_one_pod_and_is_mended,
@@ -91,6 +96,62 @@ async fn the_pod_is_out_of_service_before_its_container_goes(space: Space) -> Re
         ensure!(!patched || new_runs || !is_ready(pod), "the Pod was in service while its old container was to go");
         let gate = pod_condition(pod, "InPlaceUpdateReady").context("the gate")?;
         ensure!(gate.0 == "True" || gate.1 == "ContainerRebuilding", "the gate says {gate:?}");
+    }
+    Ok(())
+}
+
+/// The old container serves on after it was told to end, and its probe says that it is ready.
+async fn a_container_that_takes_its_time_to_end_is_never_in_service_meanwhile(space: Space) -> Result {
+    let container = json!({
+        "name": "app", "image": image("v1"), "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "DRAIN_SECONDS", "value": "8"}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+    });
+    let spec = json!({"replicas": 1, "template": {"spec": {
+        "terminationGracePeriodSeconds": 60, "containers": [container],
+    }}});
+    let before = created(&space, set("web", spec)).await?;
+    let ip = address(&before[0]).context("an address")?;
+    let recorder = space.record().await?;
+    space.set_image("web", "v2").await?;
+    space.pod_is("web-0", "patched", |pod| image_of(pod) == image("v2")).await?;
+    let mut served = 0;
+    eventually(seconds(PATIENCE_SECONDS), "the new container answers", async || {
+        let answer = version(ip).await?;
+        served += usize::from(answer == "v1");
+        ensure_eq!(answer, "v2", "version");
+        Ok(())
+    })
+    .await?;
+    ensure!(served > 0, "nobody saw the old container serve after it was told to end");
+    space.settled_within("web", PATIENCE_SECONDS).await?;
+    let mut dying = 0;
+    for seen in recorder.pods() {
+        let pod = seen.object();
+        if image_of(pod) == image("v2") && container_id(pod) == container_id(&before[0]) {
+            ensure!(!is_ready(pod), "the Pod was in service while its old container was to go");
+            dying += 1;
+        }
+    }
+    ensure!(dying > 0, "nobody saw the Pod between the patch and the new container");
+    ensure_eq!(restarts(&space.pod("web-0").await?), 1, "restarts");
+    Ok(())
+}
+
+async fn no_request_fails_while_five_pods_are_updated(space: Space) -> Result {
+    let strategy = rolling_update(json!({"maxUnavailable": 2, "inPlaceUpdateStrategy": {"gracePeriodSeconds": 5}}));
+    let spec = with(json!({"replicas": 5, "podManagementPolicy": "Parallel"}), strategy);
+    let before = created(&space, probed(spec)).await?;
+    let (live, _) = Live::start(space.client.clone(), &space.namespace);
+    let live = Arc::new(live);
+    live.until("five Pods are Ready", seconds(30), |pods| pods.values().filter(|pod| pod.ready).count() == 5).await?;
+    let traffic = Traffic::start(&live);
+    updated_in_place(&space, &before, "v2", "v2").await?;
+    let tally = traffic.stop().await;
+    ensure_eq!(tally.told, Vec::<String>::new(), "requests that failed");
+    ensure_eq!((tally.failures, tally.nowhere), (0, 0), "failures, and moments with no Pod in service");
+    for tag in ["v1", "v2"] {
+        ensure!(tally.answers.contains_key(tag), "no answer by {tag}: {:?}", tally.answers);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::harness::manifest::{rolling_update, with};
 use crate::harness::recorder::Recorder;
 use crate::harness::space::{container_id, image_of, is_ready, label, pod_name, uid};
 use crate::harness::wait::seconds;
-use crate::harness::{Context, Failure, Result, Space, eventually, holds, set};
+use crate::harness::{Context, Failure, Result, Space, Suite, eventually, holds, image, report, set};
 use crate::registry::{CREDENTIALS, Registry};
 use crate::{ensure, ensure_eq, test_list};
 
@@ -21,6 +21,8 @@ test_list![
     a_private_image_is_pulled_with_the_templates_secret,
     a_helper_is_removed_after_the_manager_was_killed,
     a_slow_pull_makes_no_pod_unready,
+    a_tainted_node_pulls_first,
+    a_node_with_no_room_for_a_helper_is_told_and_waited_for,
 ];
 
 const HELPER_LABEL: &str = "apps.asts.dev/pre-pull";
@@ -206,4 +208,75 @@ async fn a_slow_pull_makes_no_pod_unready(space: Space) -> Result {
     ensure!(is_slow, "the pull was not slow: {worst:?}");
     ensure!(is_spared, "to pull first spared nothing: {worst:?}");
     Ok(())
+}
+
+/// On a node of the test's own, which may be filled and tainted.
+async fn on_a_node_apart(flags: &[&str], body: impl AsyncFnOnce(&Space) -> Result) -> Result {
+    let suite = Suite::start("node", flags).await?;
+    let space = suite.space("apart").await?;
+    let outcome = body(&space).await;
+    outcome.map_err(|failure| Failure(format!("{failure}\n\n{}", report::state(&suite, &space.namespace))))
+}
+
+async fn a_tainted_node_pulls_first(_: Space) -> Result {
+    // A flag keeps a cluster that runs already from being taken for this one.
+    on_a_node_apart(&["--set-flag=kubelet:max-pods=20"], async |space| {
+        let tolerations = json!([{"key": "example.com/only", "operator": "Exists"}]);
+        created(space, pulling(true, json!({"template": {"spec": {"tolerations": tolerations}}}))).await?;
+        for effect in ["NoSchedule", "NoExecute"] {
+            space.kubectl(&["taint", "node", "--all", &format!("example.com/only=yes:{effect}")], None)?;
+        }
+        let before = identities(space).await?;
+        let registry = Registry::start().await?;
+        let reference = registry.offer("tainted", Duration::ZERO, false)?;
+        let recorder = space.record().await?;
+        set_reference(space, &reference).await?;
+        space.settled_within("web", PATIENCE_SECONDS).await?;
+        no_helper_is_left(space).await?;
+        space.recorders_catch_up().await?;
+        let seen = recorder.pods();
+        let helpers = || seen.iter().map(|seen| seen.object()).filter(|pod| label(pod, HELPER_LABEL).is_some());
+        let mut uids: Vec<String> = helpers().map(uid).collect();
+        uids.dedup();
+        ensure_eq!(uids.len(), 1, "helpers: the first was to do");
+        for (old, new) in before.iter().zip(identities(space).await?) {
+            ensure_eq!(old.0, new.0, "UID");
+            ensure!(old.1 != new.1, "the container is the old one");
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn a_node_with_no_room_for_a_helper_is_told_and_waited_for(_: Space) -> Result {
+    on_a_node_apart(&["--set-flag=kubelet:max-pods=3"], async |space| {
+        created(space, pulling(true, json!({}))).await?;
+        let filler = json!({
+            "metadata": {"name": "filler"},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "app", "image": image("v1")}]},
+        });
+        space.pods().create(&PostParams::default(), &serde_json::from_value(filler)?).await?;
+        space.pod_is("filler", "ready", is_ready).await?;
+        let before = identities(space).await?;
+        let registry = Registry::start().await?;
+        set_reference(space, &registry.offer("no-room", Duration::ZERO, false)?).await?;
+        eventually(seconds(60), "Progressing says why", async || {
+            let condition = space.condition("web", "Progressing").await?;
+            let message = condition.message.unwrap_or_default();
+            ensure_eq!(condition.reason.as_deref(), Some("WaitingForImage"), "reason");
+            ensure!(message.contains("cannot pre-pull on node localhost") && message.contains("pods"), "{message}");
+            Ok(())
+        })
+        .await?;
+        holds(seconds(3), "no Pod is touched", async || {
+            ensure_eq!(identities(space).await?, before, "Pods and containers");
+            ensure!(space.pods_of("web").await?.iter().all(is_ready), "a Pod is not Ready");
+            Ok(())
+        })
+        .await?;
+        space.pods().delete("filler", &Default::default()).await?;
+        space.settled_within("web", PATIENCE_SECONDS).await?;
+        no_helper_is_left(space).await
+    })
+    .await
 }

@@ -2,9 +2,11 @@
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::space::{image_of, is_ready};
+use crate::harness::manifest::rolling_update;
+use crate::harness::policy::{forbid, forbid_no_more};
+use crate::harness::space::{container_id, image_of, is_ready, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -12,7 +14,11 @@ use crate::{ensure, ensure_eq, test_list};
 test_list![
     a_quota_is_reported_and_healed_after,
     a_template_that_the_apiserver_refuses_is_reported_before_any_pod_is_touched,
+    a_first_template_that_the_apiserver_refuses_is_reported_and_healed_by_the_next,
     a_policy_that_forbids_the_pod_is_reported,
+    a_policy_that_denies_pods_is_reported_in_its_words_and_healed_after,
+    a_policy_that_denies_an_image_re_creates_no_pod_and_is_healed_after,
+    a_policy_that_denies_an_image_under_in_place_only_is_a_denial_and_no_block,
     a_refusal_of_one_pod_stops_no_other_work,
     a_revision_that_is_refused_is_reported_and_healed_after,
 ];
@@ -66,6 +72,91 @@ async fn a_template_that_the_apiserver_refuses_is_reported_before_any_pod_is_tou
     space.settled("web").await
 }
 
+fn bad_ports(name: &str) -> Value {
+    json!([{"op": "add", "path": "/spec/template/spec/containers/0/ports", "value": [{"name": name, "containerPort": 80}]}])
+}
+
+/// There is no last good template to stay on.
+async fn a_first_template_that_the_apiserver_refuses_is_reported_and_healed_by_the_next(space: Space) -> Result {
+    let ports = json!([{"name": "UPPER CASE", "containerPort": 80}]);
+    let mut manifest = set("web", json!({}));
+    manifest["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
+    space.create(manifest).await?;
+    let told = async |part: &str, reason: &str| -> Result {
+        let condition = space.condition_is("web", "ReplicaFailure", "True", Some(reason)).await?;
+        let message = condition.message.unwrap_or_default();
+        ensure!(message.contains("ports") && message.contains(part), "not the server's words: {message:?}");
+        Ok(())
+    };
+    told("UPPER CASE", "Invalid").await?;
+    space.event("FailedCreate", "UPPER CASE").await?;
+    // Another bad one is found out before it is tried.
+    space.json_patch("web", bad_ports("WORSE")).await?;
+    told("WORSE", "InvalidTemplate").await?;
+    ensure!(space.pods_of("web").await?.is_empty(), "a Pod that the apiserver refuses");
+    space.json_patch("web", json!([{"op": "remove", "path": "/spec/template/spec/containers/0/ports"}])).await?;
+    space.settled_within("web", 30).await?;
+    ensure_eq!(space.condition("web", "ReplicaFailure").await?.status, "False", "ReplicaFailure");
+    Ok(())
+}
+
+async fn a_policy_that_denies_pods_is_reported_in_its_words_and_healed_after(space: Space) -> Result {
+    forbid(&space, "CREATE", "false", "no Pods on a Tuesday").await?;
+    space.create(set("web", json!({}))).await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", Some("AdmissionDenied")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("no Pods on a Tuesday") && message.contains("web-0"), "not its words: {message:?}");
+    space.event("FailedCreate", "no Pods on a Tuesday").await?;
+    ensure!(space.pods_of("web").await?.is_empty(), "there are Pods");
+    forbid_no_more(&space)?;
+    space.settled_within("web", 30).await?;
+    ensure_eq!(space.condition("web", "ReplicaFailure").await?.status, "False", "ReplicaFailure");
+    Ok(())
+}
+
+const SAME_IMAGE: &str = "object.spec.containers[0].image == oldObject.spec.containers[0].image";
+
+/// The denial is told as what it is, costs at most one Pod's service, and no Pod its container.
+async fn denied_image(space: &Space, strategy: Value) -> Result {
+    space.create_settled(set("web", rolling_update(strategy))).await?;
+    let before = space.pods_of("web").await?;
+    forbid(space, "UPDATE", SAME_IMAGE, "images are frozen").await?;
+    let recorder = space.record().await?;
+    space.set_image("web", "v2").await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", Some("AdmissionDenied")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("images are frozen") && message.contains("web-2"), "not its words: {message:?}");
+    space.event("FailedUpdate", "images are frozen").await?;
+    holds(seconds(3), "it is tried again, and nothing else", async || {
+        ensure_eq!(space.condition("web", "InPlaceUpdateBlocked").await?.status, "False", "InPlaceUpdateBlocked");
+        let pods = space.pods_of("web").await?;
+        ensure_eq!(pods.len(), 3, "Pods");
+        for (old, new) in before.iter().zip(&pods) {
+            ensure_eq!((uid(new), container_id(new)), (uid(old), container_id(old)), "{}", pod_name(new));
+            ensure_eq!(image_of(new), image("v1"), "image of {}", pod_name(new));
+        }
+        Ok(())
+    })
+    .await?;
+    forbid_no_more(space)?;
+    space.settled_within("web", 60).await?;
+    for (old, new) in before.iter().zip(space.pods_of("web").await?) {
+        ensure_eq!(uid(&new), uid(old), "UID of {}", pod_name(&new));
+        ensure_eq!(image_of(&new), image("v2"), "image of {}", pod_name(&new));
+    }
+    ensure_eq!(space.condition("web", "ReplicaFailure").await?.status, "False", "ReplicaFailure");
+    ensure!(recorder.worst_unready("web", 0..3) <= 1, "{} Pods were down", recorder.worst_unready("web", 0..3));
+    Ok(())
+}
+
+async fn a_policy_that_denies_an_image_re_creates_no_pod_and_is_healed_after(space: Space) -> Result {
+    denied_image(&space, json!({})).await
+}
+
+async fn a_policy_that_denies_an_image_under_in_place_only_is_a_denial_and_no_block(space: Space) -> Result {
+    denied_image(&space, json!({"podUpdatePolicy": "InPlaceOnly"})).await
+}
+
 async fn a_policy_that_forbids_the_pod_is_reported(space: Space) -> Result {
     let label = format!("namespace/{}", space.namespace);
     space.kubectl(&["label", &label, "pod-security.kubernetes.io/enforce=restricted"], None)?;
@@ -83,7 +174,7 @@ async fn a_refusal_of_one_pod_stops_no_other_work(space: Space) -> Result {
     space.scale("web", 4).await?;
     space.condition_is("web", "ReplicaFailure", "True", None).await?;
     // Two of four are missing: the budget is used up, and widened.
-    space.edit("web", crate::harness::manifest::rolling_update(json!({"maxUnavailable": 3}))).await?;
+    space.edit("web", rolling_update(json!({"maxUnavailable": 3}))).await?;
     space.set_image("web", "v2").await?;
     eventually(seconds(60), "both Pods are updated", async || {
         for pod in space.pods_of("web").await? {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::harness::manifest::{rolling_update, with};
-use crate::harness::space::{container_id, hash_in, image_of, is_ready, pod_name, revision_label, uid};
+use crate::harness::space::{container_id, hash_in, image_of, is_ready, pod_condition, pod_name, revision_label, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -26,6 +27,8 @@ test_list![
     a_broken_pod_is_updated_first,
     an_unready_pod_uses_up_the_budget,
     pods_that_cannot_run_are_replaced_freely,
+    a_pod_that_fits_no_node_is_mended_by_a_smaller_request,
+    a_set_that_fits_no_node_from_the_start_is_mended_by_a_smaller_request,
     the_way_back_goes_to_the_old_revision,
     a_pod_half_way_turns_round,
     min_ready_seconds_holds_the_next_pod_back,
@@ -206,6 +209,37 @@ async fn pods_that_cannot_run_are_replaced_freely(space: Space) -> Result {
         Ok(())
     })
     .await
+}
+
+fn asking_for(cpu: &str) -> Value {
+    let resources = json!({"requests": {"cpu": cpu}});
+    json!({"template": {"spec": {"containers": [{"name": "app", "image": image("v1"), "resources": resources}]}}})
+}
+
+async fn fits_after_a_smaller_request(space: &Space, stuck: &str) -> Result {
+    let unscheduled =
+        |pod: &Pod| pod_condition(pod, "PodScheduled").is_some_and(|(_, reason)| reason == "Unschedulable");
+    space.pod_is(stuck, "unschedulable", unscheduled).await?;
+    space.edit("web", asking_for("200m")).await?;
+    space.settled("web").await?;
+    for pod in space.pods_of("web").await? {
+        let requests = pod.spec.as_ref().and_then(|spec| spec.containers[0].resources.as_ref()?.requests.as_ref());
+        let cpu = requests.and_then(|requests| requests.get("cpu")).map(|cpu| cpu.0.as_str());
+        ensure_eq!(cpu, Some("200m"), "cpu of {}", pod_name(&pod));
+    }
+    Ok(())
+}
+
+async fn a_pod_that_fits_no_node_is_mended_by_a_smaller_request(space: Space) -> Result {
+    let recreated = on("OrderedReady", json!({"podUpdatePolicy": "ReCreate"}), asking_for("100m"));
+    space.create_settled(set("web", recreated)).await?;
+    space.edit("web", asking_for("5000")).await?;
+    fits_after_a_smaller_request(&space, "web-2").await
+}
+
+async fn a_set_that_fits_no_node_from_the_start_is_mended_by_a_smaller_request(space: Space) -> Result {
+    space.create(set("web", asking_for("5000"))).await?;
+    fits_after_a_smaller_request(&space, "web-0").await
 }
 
 async fn the_way_back_goes_to_the_old_revision(space: Space) -> Result {

@@ -26,6 +26,8 @@ test_list![
     a_failed_pod_is_replaced_under_parallel,
     a_succeeded_pod_is_replaced,
     scale_strategy_caps_unavailable_pods,
+    scale_strategy_takes_percents,
+    scale_strategy_says_nothing_to_an_ordered_set,
     an_ordered_set_with_min_ready_seconds_waits_for_availability,
 ];
 
@@ -201,6 +203,37 @@ async fn scale_strategy_caps_unavailable_pods(space: Space) -> Result {
     let apart = made("web-7").context("web-7")?.duration_since(made("web-2").context("web-2")?);
     ensure!(apart >= Duration::from_millis(1500), "web-7 came {apart:?} after web-2");
     Ok(())
+}
+
+/// A quarter of eight.
+async fn scale_strategy_takes_percents(space: Space) -> Result {
+    space.create_settled(set("web", parallel(json!({"replicas": 0})))).await?;
+    let never = json!({"template": {"spec": {"containers": [{"name": "app", "image": image("never-ready")}]}}});
+    let spec = with(never, json!({"replicas": 8, "scaleStrategy": {"maxUnavailable": "25%"}}));
+    space.edit("web", spec).await?;
+    let condition = space.condition_is("web", "Progressing", "True", Some("WaitingForPods")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("scaleStrategy.maxUnavailable"), "it says {message:?}");
+    let made = async |count: usize| {
+        let has = async || {
+            ensure_eq!(space.names_of("web").await?.len(), count, "Pods");
+            Ok(())
+        };
+        eventually(seconds(30), "as many as may be not available", has).await?;
+        holds(seconds(1), "no more are made", has).await
+    };
+    made(2).await?;
+    space.edit("web", json!({"scaleStrategy": {"maxUnavailable": "50%"}})).await?;
+    made(4).await
+}
+
+async fn scale_strategy_says_nothing_to_an_ordered_set(space: Space) -> Result {
+    space.create_settled(set("web", json!({"scaleStrategy": {"maxUnavailable": 1}}))).await?;
+    space.make_ready("web-2", false).await?;
+    // Under Parallel the one that is not ready would be all that may be.
+    space.delete_and_wait("web-0").await?;
+    space.make_ready("web-2", true).await?;
+    space.settled("web").await
 }
 
 async fn an_ordered_set_with_min_ready_seconds_waits_for_availability(space: Space) -> Result {

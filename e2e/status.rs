@@ -4,16 +4,19 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::harness::manifest::{rolling_update, with};
-use crate::harness::space::{is_ready, pod_condition};
+use crate::harness::space::{is_ready, pod_condition, uid};
 use crate::harness::wait::seconds;
-use crate::harness::{Failure, Result, Space, eventually, holds, set};
+use crate::harness::{Failure, Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
     counts_are_those_of_the_pods,
     ready_is_not_yet_available_within_min_ready_seconds,
     available_turns_false_when_too_many_are_down,
+    available_counts_a_budget_in_percent,
+    a_set_of_no_pods_is_available,
     conditions_of_others_are_kept,
+    more_replicas_than_can_be_planned_are_refused_and_nothing_else_changes,
     kubectl_waits_on_conditions,
     kubectl_shows_the_columns,
     the_ledger_is_empty_when_all_is_done,
@@ -66,6 +69,26 @@ async fn available_turns_false_when_too_many_are_down(space: Space) -> Result {
     Ok(())
 }
 
+async fn available_counts_a_budget_in_percent(space: Space) -> Result {
+    let spec = json!({"replicas": 4, "podManagementPolicy": "Parallel"});
+    space.create_settled(set("web", with(spec, rolling_update(json!({"maxUnavailable": "50%"}))))).await?;
+    for pod in ["web-0", "web-1"] {
+        space.make_ready(pod, false).await?;
+    }
+    space.status_is("web", "two are left", |status| status.available_replicas == 2).await?;
+    ensure_eq!(space.condition("web", "Available").await?.status, "True", "Available with half of them");
+    space.make_ready("web-2", false).await?;
+    space.condition_is("web", "Available", "False", None).await?;
+    Ok(())
+}
+
+async fn a_set_of_no_pods_is_available(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 0}))).await?;
+    space.condition_is("web", "Available", "True", None).await?;
+    space.condition_is("web", "Progressing", "True", Some("Complete")).await?;
+    Ok(())
+}
+
 async fn conditions_of_others_are_kept(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     let set = space.sets().get_status("web").await?;
@@ -79,6 +102,36 @@ async fn conditions_of_others_are_kept(space: Space) -> Result {
     space.settled("web").await?;
     let kept = space.condition("web", "BackedUp").await?;
     ensure_eq!(kept.status, "True", "the other's condition");
+    Ok(())
+}
+
+/// The Pods that are there go on, and so do conditions that others wrote.
+async fn more_replicas_than_can_be_planned_are_refused_and_nothing_else_changes(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 2}))).await?;
+    let before: Vec<String> = space.pods_of("web").await?.iter().map(uid).collect();
+    let mut conditions = space.sets().get_status("web").await?.data["status"]["conditions"].clone();
+    if let Some(list) = conditions.as_array_mut() {
+        list.push(json!({"type": "BackedUp", "status": "True"}));
+    }
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    space.sets().patch_status("web", &PatchParams::default(), &patch).await?;
+    space.scale("web", 100_001).await?;
+    let condition = space.condition_is("web", "ReplicaFailure", "True", Some("InvalidSpec")).await?;
+    let message = condition.message.unwrap_or_default();
+    ensure!(message.contains("spec.replicas") && message.contains("100000"), "it says {message:?}");
+    space.event("InvalidSpec", "spec.replicas").await?;
+    holds(seconds(1), "the Pods go on", async || {
+        let pods = space.pods_of("web").await?;
+        ensure_eq!(pods.iter().map(uid).collect::<Vec<_>>(), before, "UIDs");
+        Ok(())
+    })
+    .await?;
+    let kept = space.condition("web", "BackedUp").await?;
+    ensure_eq!(kept.status, "True", "the other's condition");
+    space.scale("web", 3).await?;
+    space.settled("web").await?;
+    ensure_eq!(space.condition("web", "ReplicaFailure").await?.status, "False", "ReplicaFailure");
+    ensure_eq!(space.condition("web", "BackedUp").await?.status, "True", "the other's condition");
     Ok(())
 }
 
@@ -97,8 +150,17 @@ async fn kubectl_shows_the_columns(space: Space) -> Result {
     for column in ["NAME", "DESIRED", "UPDATED", "READY", "AVAILABLE", "PAUSED", "AGE"] {
         ensure!(header.contains(column), "no column {column} in {header}");
     }
+    space
+        .patch(
+            "web",
+            json!({"spec": {"template": {"spec": {"containers": [
+                {"name": "app", "image": image("v1")}, {"name": "side", "image": image("v2")},
+            ]}}}}),
+        )
+        .await?;
+    space.settled("web").await?;
     let wide = space.kubectl(&["get", "asts", "web", "-o", "wide"], None)?;
-    ensure!(wide.contains("asts-test:v1"), "no image in {wide}");
+    ensure!(wide.contains(&format!("{},{}", image("v1"), image("v2"))), "not both images in {wide}");
     let revision = space.status("web").await?.update_revision.unwrap_or_default();
     ensure!(wide.contains(&revision), "no revision {revision} in {wide}");
     let all = space.kubectl(&["get", "all"], None)?;

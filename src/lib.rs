@@ -13,13 +13,16 @@
 //! | [`inplace`] | the difference of two templates, what a running Pod can take, when an update is done |
 //! | [`plan`] | every decision, a file each; [`plan::plan`] alone orders them |
 //! | [`control`] | the only part that talks: caches, writes, lease, metrics |
+//! | [`cli`] | the kubectl plugin: a file a verb; talks as the user who calls it |
 //!
 //! `api`, `model`, `inplace` and `plan` use no client, no clock, no randomness, no async and no
 //! hash order; a test keeps it so.
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod cli;
 pub mod control;
+pub mod duration;
 pub mod inplace;
 pub mod model;
 pub mod plan;

@@ -10,7 +10,6 @@ mod live;
 mod narrator;
 mod steps;
 mod table;
-mod traffic;
 
 use std::process::ExitCode;
 

@@ -12,10 +12,10 @@ use crate::harness::cluster::{Cluster, Info};
 use crate::harness::install::{SERVICE_ACCOUNT, SYSTEM_NAMESPACE, client, identity};
 use crate::harness::manager::Manager;
 use crate::harness::{Context, Failure, Result, eventually, image};
+use crate::live::traffic::{Tally, Traffic};
 use crate::live::{Change, Live, PodView, Pods};
 use crate::narrator::Narrator;
 use crate::table;
-use crate::traffic::{Tally, Traffic};
 
 const SET: &str = "web";
 const PODS: usize = 5;

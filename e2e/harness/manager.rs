@@ -1,5 +1,6 @@
 //! The real manager, as a process that ends with this one.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ exit "$status"
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The manager's program: the one built with these tests, or another that the environment names.
-pub fn program() -> std::ffi::OsString {
+pub fn program() -> OsString {
     std::env::var_os("ASTS_MANAGER").unwrap_or_else(|| env!("CARGO_BIN_EXE_asts-manager").into())
 }
 
@@ -45,14 +46,20 @@ pub struct Manager {
 impl Manager {
     /// Starts a manager under the identity of a kubeconfig, on ports that it chooses itself.
     pub fn start(kubeconfig: &Path, log: PathBuf, arguments: &[&str]) -> Result<Self> {
+        let mut command = vec![program(), "--kubeconfig".into(), kubeconfig.into()];
+        command.extend(arguments.iter().map(OsString::from));
+        Self::start_command(&command, &[], log)
+    }
+
+    /// The same with a command line and an environment of the caller's own: whatever stands before the program must
+    /// become it in the end (`exec`).
+    pub fn start_command(command: &[OsString], environment: &[(&str, OsString)], log: PathBuf) -> Result<Self> {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&log)
-            .arg(program())
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
+            .args(command)
             .args(["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"])
-            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod install;
 pub mod manager;
 pub mod manifest;
+pub mod policy;
 pub mod proxy;
 pub mod recorder;
 pub mod report;

@@ -1,5 +1,7 @@
 //! A live view of the Pods of a namespace, kept by one watch.
 
+pub mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

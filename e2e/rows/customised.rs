@@ -13,6 +13,7 @@ test_list![
     labels_and_annotations_change_the_running_pod,
     added_tolerations_change_the_running_pod,
     an_image_rebuilds_its_container_alone,
+    the_image_of_a_restartable_init_container_rebuilds_it_alone,
     an_environment_rebuilds_its_container_alone,
     env_from_rebuilds_its_container_alone,
     mounts_rebuild_their_container_alone,
@@ -23,6 +24,7 @@ test_list![
     the_environment_of_a_restartable_init_container_rebuilds_it_alone,
     an_init_container_that_runs_once_re_creates_the_pod,
     ports_re_create_the_pod,
+    a_claim_that_is_not_bound_re_creates_the_pod,
     everything_at_once_stays_in_the_pod,
     a_bad_probe_stops_at_one_pod_and_is_mended_without_a_restart,
     a_second_change_overtakes_the_first,
@@ -39,6 +41,10 @@ async fn added_tolerations_change_the_running_pod(space: Space) -> Result {
 
 async fn an_image_rebuilds_its_container_alone(space: Space) -> Result {
     carry_out(&space, super::image(), Does::Rebuild(&["app"])).await
+}
+
+async fn the_image_of_a_restartable_init_container_rebuilds_it_alone(space: Space) -> Result {
+    carry_out(&space, super::sidecar_image(), Does::Rebuild(&["side"])).await
 }
 
 async fn an_environment_rebuilds_its_container_alone(space: Space) -> Result {
@@ -81,6 +87,24 @@ async fn an_init_container_that_runs_once_re_creates_the_pod(space: Space) -> Re
 
 async fn ports_re_create_the_pod(space: Space) -> Result {
     carry_out(&space, super::ports(), Does::Recreate("spec.containers[app].ports")).await
+}
+
+async fn a_claim_that_is_not_bound_re_creates_the_pod(space: Space) -> Result {
+    begin(&space, template(json!({}), json!({}))).await?;
+    let before = space.pod("web-0").await?;
+    let mut claim = crate::harness::manifest::claim_template("unbound", "1Mi");
+    claim["apiVersion"] = json!("v1");
+    claim["kind"] = json!("PersistentVolumeClaim");
+    claim["spec"]["storageClassName"] = json!("no-such-class");
+    crate::containers::make(&space, claim)?;
+    let volume = json!({"volumes": [{"name": "more", "persistentVolumeClaim": {"claimName": "unbound"}}]});
+    space.edit("web", template(json!({"volumeMounts": [{"name": "more", "mountPath": "/more"}]}), volume)).await?;
+    space.event("SuccessfulDelete", "the claim unbound is not bound to a volume").await?;
+    ensure!(
+        crate::harness::space::uid(&space.pod("web-0").await?) != crate::harness::space::uid(&before),
+        "re-created"
+    );
+    Ok(())
 }
 
 async fn everything_at_once_stays_in_the_pod(space: Space) -> Result {

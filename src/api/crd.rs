@@ -59,7 +59,7 @@ fn columns() -> Value {
         column("Available", "integer", ".status.availableReplicas", 0),
         column("Paused", "boolean", ".spec.updateStrategy.rollingUpdate.paused", 0),
         column("Age", "date", ".metadata.creationTimestamp", 0),
-        column("Images", "string", ".spec.template.spec.containers[*].image", 1),
+        column("Images", "string", ".status.images", 1),
         column("Current-Revision", "string", ".status.currentRevision", 1),
         column("Update-Revision", "string", ".status.updateRevision", 1),
     ])

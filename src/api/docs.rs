@@ -40,7 +40,7 @@ const TAIL: &str = "
 ## Columns
 
 `kubectl get asts` prints desired, updated, ready and available Pods, whether the rollout is paused, and the age;
-`-o wide` adds the image of the first container and the names of the current and the update revision.
+`-o wide` adds the images of the containers and the names of the current and the update revision.
 ";
 
 fn rows(page: &mut String, path: &str, schema: &Value) -> Result<(), CrdError> {

@@ -74,7 +74,7 @@ pub const OBJECT_NAME_BYTES_MAX: usize = 253;
 /// Most that a set's name gives to a ControllerRevision's name, in bytes.
 pub const REVISION_PREFIX_BYTES_MAX: usize = 223;
 /// Most that a set's name gives to a helper Pod's name, in bytes.
-pub const HELPER_PREFIX_BYTES_MAX: usize = 150;
+pub const HELPER_PREFIX_BYTES_MAX: usize = 60;
 /// The kubelet names a log folder `<namespace>_<pod name>_<uid>`; a file name has 255 bytes.
 pub const KUBELET_LOG_FOLDER_BYTES_MAX: usize = 255;
 /// Most entries of `status.disrupted`; the budget is bounded by it.

@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
-/// Longest name of a set, in bytes: 253 for a Pod's name, less a dash and ten digits.
-const NAME_BYTES_MAX: u32 = 242;
+/// Longest name of a set, in bytes: 253 for a Pod's name, less a dash and a digit. Ordinals of more digits that do not
+/// fit are reported in `ReplicaFailure`.
+const NAME_BYTES_MAX: u32 = 251;
 
 /// Rules by the path of the schema that they stand at.
 pub(super) fn by_path() -> Vec<(&'static str, Vec<Value>)> {

@@ -41,6 +41,9 @@ pub struct AdvancedStatefulSetStatus {
     /// Name of the ControllerRevision of the present template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_revision: Option<String>,
+    /// The images of the template's containers, with commas between, for `kubectl get -o wide`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
     /// How often a revision's name was taken by other data; part of the hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,

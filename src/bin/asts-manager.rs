@@ -25,15 +25,15 @@ struct Arguments {
     /// Let one of several managers work, the others stand by
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: bool,
-    /// Seconds without renewal after which another manager takes over
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=3600))]
-    lease_duration: u64,
+    /// How long without renewal until another manager takes over: 2s to 1h, a bare number means seconds
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = lease_duration)]
+    lease_duration: Duration,
     /// Name of the Lease
     #[arg(long, value_name = "NAME", default_value = "asts-manager")]
     lease_name: String,
-    /// Namespace of the Lease; else the manager's own (POD_NAMESPACE), else asts-system
-    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "asts-system")]
-    lease_namespace: String,
+    /// Namespace of the Lease; else the manager's own (POD_NAMESPACE), else that of the kubeconfig or service account
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    lease_namespace: Option<String>,
     /// Where /metrics is served; port 0 picks one and logs it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     metrics_address: SocketAddr,
@@ -84,7 +84,7 @@ fn options(arguments: Arguments) -> Options {
         namespace: arguments.lease_namespace,
         name: arguments.lease_name,
         identity: identity(),
-        duration: Duration::from_secs(arguments.lease_duration),
+        duration: arguments.lease_duration,
     });
     Options {
         kubeconfig: arguments.kubeconfig,
@@ -97,8 +97,15 @@ fn options(arguments: Arguments) -> Options {
     }
 }
 
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    // The Lease holds whole seconds.
+    let duration = Duration::from_secs(asts::duration::parse(text)?.as_secs());
+    let allowed = Duration::from_secs(2)..=Duration::from_secs(3600);
+    if allowed.contains(&duration) { Ok(duration) } else { Err(format!("{text}: must be from 2s to 1h")) }
+}
+
 /// Another at each start: a process must not take what an earlier one of the same Pod held.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "asts-manager".to_owned());
-    format!("{host}_{:016x}", asts::control::backoff::random())
+    format!("{host}_{:016x}", asts::control::backoff::Chance::system().next())
 }

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::cache::pod::PodObject;
-use super::client::{At, Kind, Verb};
-use super::error::{CallError, Failure};
+use super::cache::revision::RevisionObject;
+use super::client::{Apiserver, At, Kind, Verb};
+use super::error::{CallError, Failure, Refused};
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
+use crate::model::revision::revision_name;
 use crate::model::{FieldKind, LivePod, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
@@ -99,6 +102,11 @@ impl Reconciler {
                     snapshot.abilities = self.abilities.abilities();
                     memory.add_denials(&mut snapshot.abilities);
                 }
+                Question::BoundClaim { name } => {
+                    let answer = why_not_bound(&self.apiserver, &namespace, name).await?;
+                    snapshot.answers.bound_claims.insert(name.clone(), answer);
+                }
+                Question::WholePod { name, .. } if self.find_revision(snapshot, name).await? => {}
                 Question::WholePod { name, uid } => {
                     let at = At::one(Kind::Pod, &namespace, name);
                     match self.apiserver.read::<Value>(Verb::Get, at).await {
@@ -119,6 +127,31 @@ impl Reconciler {
         } else {
             self.read_each_live(&pods, snapshot).await
         }
+    }
+
+    /// Looks live for the revision that a Pod's label names, where the cache shows none: a Pod must not be judged by
+    /// itself, as one of unknown make, because a watch is behind. True: found, and in the snapshot now.
+    async fn find_revision(&self, snapshot: &mut Snapshot, pod: &str) -> Result<bool, CallError> {
+        let Some(label) = snapshot.pods.get(pod).map(|pod| pod.revision_label().to_owned()) else { return Ok(false) };
+        let is_known = snapshot.revisions.iter().any(|facts| *facts.hash == *label || *facts.name == *label);
+        if label.is_empty() || is_known {
+            return Ok(false);
+        }
+        let namespace = snapshot.set.namespace.clone();
+        let name = revision_name(&snapshot.set.name, &label);
+        let found =
+            match self.apiserver.read::<RevisionObject>(Verb::Get, At::one(Kind::Revision, &namespace, &name)).await {
+                Ok(found) => found,
+                Err(error) if error.failure == Failure::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            };
+        let facts = found.clone().whole().facts;
+        self.refresh(found);
+        let ours = facts.controller.as_ref().is_some_and(|owner| owner.uid == snapshot.set.uid);
+        if ours {
+            snapshot.revisions.push(facts);
+        }
+        Ok(ours)
     }
 
     async fn read_each_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {
@@ -182,8 +215,6 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Asks whether the apiserver takes a patch of these kinds of field. Only a 422 says that it does
-    /// not: the patch names a resourceVersion, and an old one is a conflict.
     async fn ask_ability(
         &self,
         namespace: &str,
@@ -192,40 +223,25 @@ impl Reconciler {
         patch: &str,
         memory: &mut SetMemory,
     ) -> Result<(), CallError> {
-        let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
-        match self.apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
-            Ok(()) => self.abilities.takes(kinds),
-            Err(error) if error.code == 422 => self.abilities.refuses(kinds),
-            Err(error) if error.message.contains("does not support dry run") => self.abilities.cannot_tell(kinds),
-            Err(error) if error.failure == Failure::NotFound => {
+        match ask_to_patch(&self.apiserver, namespace, target, patch).await? {
+            Took::Yes => self.abilities.takes(kinds),
+            Took::No => self.abilities.refuses(kinds),
+            Took::CannotTell => self.abilities.cannot_tell(kinds),
+            Took::Denied { refused, message } => memory.deny(kinds, refused.reason(), &message),
+            Took::Gone(error) => {
                 self.vanished::<PodObject>(namespace, &target.name, &target.uid);
                 return Err(CallError { failure: Failure::Conflict, ..error });
             }
-            Err(error) => match error.failure {
-                Failure::Refused(refused) => memory.deny(kinds, refused.reason(), &error.message),
-                _ => return Err(error),
-            },
         }
         Ok(())
     }
 
-    /// The template as the apiserver defaults and checks it. Only a 422 says that it is bad.
     async fn template(&self, namespace: &str, hash: &str, template: &str) -> Result<TemplateAnswer, CallError> {
         if let Some(answer) = self.templates.get(hash) {
             return Ok(answer);
         }
-        let template: Value =
-            serde_json::from_str(template).map_err(|error| unreadable("create", "PodTemplate", &error))?;
-        let body = json!({
-            "apiVersion": "v1",
-            "kind": "PodTemplate",
-            "metadata": {"generateName": "asts-dry-run-"},
-            "template": template,
-        });
-        let at = At::all(Kind::PodTemplate, namespace);
-        let answer = match self.apiserver.dry_run_create::<TemplateObject>(at, &body).await {
-            Ok(defaulted) => TemplateAnswer::Defaulted(Arc::new(defaulted.template)),
-            Err(error) if error.code == 422 => TemplateAnswer::Invalid(error.message.into()),
+        let answer = match default_template(&self.apiserver, namespace, template).await {
+            Ok(answer) => answer,
             // It may work the next time: no answer is better than a wrong one.
             Err(error) if !matches!(error.failure, Failure::Refused(_) | Failure::NotFound) => return Err(error),
             Err(error) => {
@@ -236,6 +252,94 @@ impl Reconciler {
         self.templates.put(hash, answer.clone());
         Ok(answer)
     }
+}
+
+/// What an apiserver said to the dry run of a patch of a Pod.
+#[derive(Debug)]
+pub enum Took {
+    Yes,
+    No,
+    /// A webhook that knows no dry runs hides the answer.
+    CannotTell,
+    /// A policy or a lacking right refused it: this says nothing about the cluster.
+    Denied {
+        refused: Refused,
+        message: String,
+    },
+    /// There is no such Pod any more.
+    Gone(CallError),
+}
+
+/// Asks whether the apiserver takes a patch of a Pod. Only a 422 says that it does not: the patch names a
+/// resourceVersion, and an old one is a conflict.
+///
+/// # Errors
+/// Where no answer came, or none that says anything.
+pub async fn ask_to_patch(
+    apiserver: &Apiserver,
+    namespace: &str,
+    target: &Target,
+    patch: &str,
+) -> Result<Took, CallError> {
+    let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
+    match apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
+        Ok(()) => Ok(Took::Yes),
+        Err(error) if is_invalid(&error) => Ok(Took::No),
+        Err(error) if error.message.contains("does not support dry run") => Ok(Took::CannotTell),
+        Err(error) => match error.failure {
+            Failure::NotFound => Ok(Took::Gone(error)),
+            Failure::Refused(refused) => Ok(Took::Denied { refused, message: error.message }),
+            _ => Err(error),
+        },
+    }
+}
+
+/// The template as the apiserver defaults and checks it. Only a 422 says that it is bad.
+///
+/// # Errors
+/// Where it was not defaulted and not found bad.
+pub async fn default_template(
+    apiserver: &Apiserver,
+    namespace: &str,
+    template: &str,
+) -> Result<TemplateAnswer, CallError> {
+    let template: Value =
+        serde_json::from_str(template).map_err(|error| unreadable("create", "PodTemplate", &error))?;
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"generateName": "asts-dry-run-"},
+        "template": template,
+    });
+    match apiserver.dry_run_create::<TemplateObject>(At::all(Kind::PodTemplate, namespace), &body).await {
+        Ok(defaulted) => Ok(TemplateAnswer::Defaulted(Arc::new(defaulted.template))),
+        Err(error) if is_invalid(&error) => Ok(TemplateAnswer::Invalid(error.message.into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a claim cannot be mounted into a running Pod; `None`: it can.
+///
+/// # Errors
+/// Where no answer came.
+pub async fn why_not_bound(apiserver: &Apiserver, namespace: &str, name: &str) -> Result<Option<Box<str>>, CallError> {
+    match apiserver.read::<PersistentVolumeClaim>(Verb::Get, At::one(Kind::Claim, namespace, name)).await {
+        Ok(claim) if claim.metadata.deletion_timestamp.is_some() => {
+            Ok(Some(format!("the claim {name} is being deleted").into()))
+        }
+        Ok(claim) => {
+            let phase = claim.status.and_then(|status| status.phase);
+            let unbound = phase.as_deref() != Some("Bound");
+            Ok(unbound.then(|| format!("the claim {name} is not bound to a volume").into()))
+        }
+        Err(error) if error.failure == Failure::NotFound => Ok(Some(format!("there is no claim {name}").into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the apiserver itself takes no such object. Admission policies answer with the same code.
+fn is_invalid(error: &CallError) -> bool {
+    error.code == 422 && error.failure == Failure::Refused(Refused::Invalid)
 }
 
 fn unreadable(verb: &'static str, object: &str, error: &serde_json::Error) -> CallError {

@@ -4,12 +4,12 @@
 //! holder's clock is not looked at. A leader stops starting writes well before that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, ControlError, Failure};
@@ -19,7 +19,8 @@ use super::metrics::Metrics;
 /// Which lease, and as whom.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    pub namespace: String,
+    /// `None`: the one that the client works in.
+    pub namespace: Option<String>,
     pub name: String,
     pub identity: String,
     pub duration: Duration,
@@ -76,11 +77,14 @@ pub struct Elector {
     gate: Arc<WriteGate>,
     metrics: Arc<Metrics>,
     options: LeaseOptions,
+    namespace: String,
 }
 
 impl Elector {
     pub fn new(apiserver: Arc<Apiserver>, gate: Arc<WriteGate>, metrics: Arc<Metrics>, options: LeaseOptions) -> Self {
-        Elector { apiserver, gate, metrics, options }
+        let default_namespace = || apiserver.client().default_namespace().to_owned();
+        let namespace = options.namespace.clone().unwrap_or_else(default_namespace);
+        Elector { apiserver, gate, metrics, options, namespace }
     }
 
     /// Waits until this process holds the lease; the gate is open then.
@@ -106,12 +110,20 @@ impl Elector {
                 Err(error) if matches!(error.failure, Failure::Conflict | Failure::AlreadyExists) => {
                     self.retry_period()
                 }
+                Err(error) if error.failure == Failure::NotFound => {
+                    let (namespace, name) = (&self.namespace, &self.options.name);
+                    tracing::warn!(
+                        "cannot take the lease {namespace}/{name}: there is no namespace {namespace}. Make it, name another with \
+                         --lease-namespace, or run a single manager with --leader-elect=false"
+                    );
+                    self.retry_period()
+                }
                 Err(error) => {
                     tracing::warn!(category = error.failure.category(), "cannot take the lease: {error}");
                     self.retry_period()
                 }
             };
-            tokio::time::sleep(super::backoff::jittered(pause)).await;
+            tokio::time::sleep(self.apiserver.chance.jittered(pause)).await;
         }
     }
 
@@ -154,7 +166,7 @@ impl Elector {
         }
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(self.apiserver.clock.now()));
         match self.replace(&lease).await {
             Ok(()) => tracing::info!("released the lease"),
             Err(error) => tracing::warn!("the lease was not released: {error}"),
@@ -188,7 +200,7 @@ impl Elector {
 
     /// The lease in our name. Its resourceVersion stays: a replace fails when another was faster.
     fn ours(&self, mut lease: Lease, taken_over: bool) -> Lease {
-        let now = Timestamp::now();
+        let now = self.apiserver.clock.now();
         let spec = lease.spec.get_or_insert_default();
         if taken_over {
             spec.acquire_time = Some(MicroTime(now));
@@ -202,17 +214,17 @@ impl Elector {
     }
 
     async fn read(&self) -> Result<Lease, CallError> {
-        self.apiserver.read(Verb::Get, At::one(Kind::Lease, &self.options.namespace, &self.options.name)).await
+        self.apiserver.read(Verb::Get, At::one(Kind::Lease, &self.namespace, &self.options.name)).await
     }
 
     async fn create(&self) -> Result<(), CallError> {
         let metadata = ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() };
         let lease = self.ours(Lease { metadata, spec: None }, true);
-        self.send(Verb::Create, At::all(Kind::Lease, &self.options.namespace), &lease).await
+        self.send(Verb::Create, At::all(Kind::Lease, &self.namespace), &lease).await
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), CallError> {
-        self.send(Verb::Replace, At::one(Kind::Lease, &self.options.namespace, &self.options.name), lease).await
+        self.send(Verb::Replace, At::one(Kind::Lease, &self.namespace, &self.options.name), lease).await
     }
 
     async fn send(&self, verb: Verb, at: At<'_>, lease: &Lease) -> Result<(), CallError> {
@@ -223,6 +235,8 @@ impl Elector {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn held_by(holder: &str, seconds: i32) -> LeaseSpec {

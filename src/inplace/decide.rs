@@ -355,7 +355,8 @@ fn misfit(pod: &PodFacts, wanted: &TemplateContainer) -> Option<String> {
     }
 }
 
-fn claim_reasons(old: &[&str], new: &[&str]) -> Vec<String> {
+/// Why claim templates that come or go take a new Pod, each with its path.
+pub fn claim_reasons(old: &[&str], new: &[&str]) -> Vec<String> {
     let (old, new): (BTreeSet<&str>, BTreeSet<&str>) = (old.iter().copied().collect(), new.iter().copied().collect());
     let added = new.difference(&old).map(|name| (name, "added"));
     let removed = old.difference(&new).map(|name| (name, "removed"));

@@ -67,7 +67,7 @@ impl When {
             When::ResizedRestarting => "cpu and memory, `resizePolicy` RestartContainer, QoS class unchanged",
             When::OtherQosClass => "the QoS class would change",
             When::VolumeComesOrGoes => {
-                "added or removed: configMap, secret, projected, downwardAPI, emptyDir, persistentVolumeClaim"
+                "added or removed: configMap, secret, projected, downwardAPI, emptyDir, persistentVolumeClaim that is bound"
             }
             When::OtherSource => "of the same type: configMap, secret or projected, with no `subPath` mount of it",
             When::OtherProbeHost => "its `host` changes",

@@ -59,6 +59,8 @@ pub struct Answers {
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
     /// Whole Pods, by UID, whose revision label names no revision that is known.
     pub whole_pods: BTreeMap<Box<str>, Arc<Value>>,
+    /// Claims by name: `None` where it is bound, else why it cannot be mounted into a running Pod.
+    pub bound_claims: BTreeMap<Box<str>, Option<Box<str>>>,
     /// Writes that the apiserver refused with 422 or 403 since the manager started:
     /// (Pod UID, revision hash) → the server's message.
     pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,

@@ -18,6 +18,10 @@ use crate::api::spec::{
 /// Most replicas of one set. The apiserver could hold more; a plan is made in memory at once.
 pub const REPLICAS_MAX: usize = 100_000;
 
+const DEFAULT_PROGRESS_DEADLINE_SECONDS: i32 = 600;
+/// How much later than `minReadySeconds` a Pod may be seen to be available.
+const LATENESS_SECONDS: i64 = 60;
+
 /// A spec that is known to make sense, with every default in place.
 #[derive(Clone, Debug)]
 pub struct ValidSpec {
@@ -158,11 +162,7 @@ impl ValidSpec {
             delete_claims_with_set: retention.and_then(|policy| policy.when_deleted) == Some(ClaimRetention::Delete),
             delete_claims_when_scaled: retention.and_then(|policy| policy.when_scaled) == Some(ClaimRetention::Delete),
             revision_history_limit: usize::try_from(spec.revision_history_limit.unwrap_or(10)).ok(),
-            progress_deadline_seconds: seconds(
-                spec.progress_deadline_seconds.unwrap_or(600),
-                "spec.progressDeadlineSeconds",
-                &mut errors,
-            ),
+            progress_deadline_seconds: progress_deadline(spec, min_ready, &mut errors),
             hooks: Hooks::of(spec.lifecycle.as_ref()),
         };
         if errors.is_empty() { Ok(valid) } else { Err(errors) }
@@ -267,6 +267,14 @@ fn claim_templates(spec: &AdvancedStatefulSetSpec, errors: &mut Errors) -> Vec<C
     claims
 }
 
+/// The apiserver puts the default in where no deadline is given, also under a longer `minReadySeconds`: a Pod that is
+/// becoming available is progress all the same.
+fn progress_deadline(spec: &AdvancedStatefulSetSpec, min_ready_seconds: i32, errors: &mut Errors) -> i64 {
+    let path = "spec.progressDeadlineSeconds";
+    let given = seconds(spec.progress_deadline_seconds.unwrap_or(DEFAULT_PROGRESS_DEADLINE_SECONDS), path, errors);
+    given.max(i64::from(min_ready_seconds).saturating_add(LATENESS_SECONDS))
+}
+
 fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
     if selector.is_empty() {
         push(errors, "spec.selector", "must not be empty");
@@ -276,7 +284,7 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
     if template.pointer("/spec/containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         push(errors, "spec.template.spec.containers", "must have at least one container");
     }
-    if template.pointer("/spec/restartPolicy").is_some_and(|policy| policy != "Always") {
+    if template.pointer("/spec/restartPolicy").is_some_and(|policy| policy != "Always" && policy != "") {
         push(errors, "spec.template.spec.restartPolicy", "must be Always");
     }
     if template.pointer("/spec/activeDeadlineSeconds").is_some() {

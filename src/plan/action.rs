@@ -54,6 +54,8 @@ pub enum Question {
     DefaultedTemplate { hash: Box<str>, template: TemplateJson },
     /// A live GET of the whole Pod → `Answers::whole_pods`.
     WholePod { name: Box<str>, uid: Box<str> },
+    /// A live GET of a claim that a volume of the template names → `Answers::bound_claims`.
+    BoundClaim { name: Box<str> },
     /// A dry run of a patch of this Pod, which tells what the apiserver takes →
     /// `Snapshot::abilities`, for each of the kinds.
     Ability { kinds: Vec<FieldKind>, target: Target, patch: PatchJson },

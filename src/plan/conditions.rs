@@ -250,41 +250,81 @@ impl State {
 
 fn state(context: Context<'_>, draft: &Draft, counts: &Counts, complete: bool) -> State {
     let replicas = context.view.slots.len();
-    if complete {
+    let update = &context.revisions.update.name;
+    let busy = context.view.slots.iter().find(|slot| !context.view.slot_is_available(slot));
+    let busy = busy.map(|slot| {
+        let why = slot.pod().map_or_else(|| "does not exist yet".to_owned(), |pod| describe(context, pod));
+        format!("Pod {} {why}", slot.name)
+    });
+    if let Some((reason, why)) = stands_by_order(context, draft, counts) {
+        let also = busy.map_or_else(String::new, |busy| format!("; {busy}"));
         return State::Standing(
-            "Complete",
-            format!("all {replicas} Pods are available on {}", context.revisions.update.name),
+            reason,
+            format!("{} of {replicas} Pods are on an older revision, {why}{also}", counts.outdated),
         );
     }
-    let settled =
-        counts.slots_available == replicas && counts.condemned == 0 && counts.under_way == 0 && draft.holds.is_empty();
-    if settled && counts.outdated > 0 {
-        let message = format!("{} of {replicas} Pods are on an older revision", counts.outdated);
-        if context.spec.on_delete {
-            return State::Standing("OnDelete", format!("{message}, until they are deleted by hand"));
-        }
-        if context.spec.rolling.paused {
-            return State::Standing("Paused", format!("{message}, the rollout is paused"));
-        }
-        if counts.held == counts.outdated {
-            return State::Standing("Partitioned", format!("{message}, held back by the partition"));
-        }
+    if complete {
+        let untried = replicas == 0 && context.revisions.current.hash != context.revisions.update.hash;
+        return if untried {
+            nothing_to_roll_out(context)
+        } else {
+            State::Standing("Complete", format!("all {replicas} Pods are available on {update}"))
+        };
     }
     if let Some(waiting) = draft.waiting.first() {
         return State::Moving((waiting.reason, waiting.message.clone()));
     }
-    let busy = context.view.slots.iter().find(|slot| !context.view.slot_is_available(slot));
-    if let Some(slot) = busy {
-        let why = slot.pod().map_or_else(|| "does not exist yet".to_owned(), |pod| describe(context, pod));
-        return State::Moving(("WaitingForPods", format!("Pod {} {why}", slot.name)));
+    if let Some(busy) = busy {
+        return State::Moving(("WaitingForPods", busy));
     }
     if counts.outdated > 0 && !draft.blocked.is_empty() {
-        return State::Moving((
-            "WaitingForInPlaceUpdate",
-            "Pods cannot be updated in place, see InPlaceUpdateBlocked".to_owned(),
-        ));
+        let pods: Vec<Box<str>> = draft.blocked.iter().flat_map(|(_, pods)| pods.iter().cloned()).collect();
+        let message = format!("{} cannot be updated in place, see InPlaceUpdateBlocked", named(&pods));
+        return State::Moving(("WaitingForInPlaceUpdate", message));
     }
-    State::Moving(("Moving", format!("{} of {replicas} Pods are on {}", counts.updated, context.revisions.update.name)))
+    State::Moving(("Moving", format!("{} of {replicas} Pods are on {update}", counts.updated)))
+}
+
+/// Whether Pods are on an older revision because they are to be, and why. What is waited for must then be none of the
+/// rollout: a Pod to be made or removed, or one that is on its new revision already. A pause holds all of them.
+fn stands_by_order(context: Context<'_>, draft: &Draft, counts: &Counts) -> Option<(&'static str, &'static str)> {
+    let slots = &context.view.slots;
+    let scaling = counts.condemned > 0 || slots.iter().any(|slot| slot.pod().is_none());
+    if counts.outdated == 0 || scaling || !draft.holds.is_empty() {
+        return None;
+    }
+    if context.spec.rolling.paused && !context.spec.on_delete {
+        return Some(("Paused", "the rollout is paused"));
+    }
+    let updates_wait = counts.under_way > 0
+        || slots.iter().any(|slot| {
+            !context.view.slot_is_available(slot)
+                && slot.member().is_some_and(|member| member.is_on(&context.revisions.update))
+        });
+    if updates_wait {
+        return None;
+    }
+    if context.spec.on_delete {
+        return Some(("OnDelete", "until they are deleted by hand"));
+    }
+    (counts.held == counts.outdated).then_some(("Partitioned", "held back by the partition"))
+}
+
+/// No Pods, and a template that none was made of yet.
+fn nothing_to_roll_out(context: Context<'_>) -> State {
+    let update = &context.revisions.update.name;
+    let current = &context.revisions.current.name;
+    let rolling = &context.spec.rolling;
+    if rolling.paused {
+        State::Standing("Paused", format!("there are no Pods, and the rollout of {update} is paused"))
+    } else if !rolling.partition_is_zero {
+        State::Standing(
+            "Partitioned",
+            format!("there are no Pods; the partition keeps some on {current} when there are"),
+        )
+    } else {
+        State::Standing("Complete", format!("all 0 Pods are available on {update}"))
+    }
 }
 
 fn describe(context: Context<'_>, pod: &crate::model::PodFacts) -> String {

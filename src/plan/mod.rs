@@ -6,6 +6,7 @@ pub mod build;
 mod claims;
 mod conditions;
 mod draft;
+pub mod explain;
 mod gates;
 mod grow;
 mod lifecycle;
@@ -33,40 +34,55 @@ use crate::model::{Snapshot, ValidSpec};
 /// What is to be done about one set, seen as it is at one moment. The same snapshot gives the
 /// same plan.
 pub fn plan(snapshot: &Snapshot) -> Plan {
-    let spec = match ValidSpec::parse(&snapshot.set.spec) {
-        Ok(spec) => spec,
-        Err(errors) => {
-            let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return refuse(snapshot, "InvalidSpec", message);
-        }
-    };
+    let made = look(snapshot, |context| {
+        let mut draft = Draft::new(context);
+        draft.review_ledger(context, rollout::wants_budget(context));
+        adopt::adopt_and_release(context, &mut draft);
+        claims::upkeep(context, &mut draft);
+        scale::scale(context, &mut draft);
+        claims::let_go(context, &mut draft);
+        grow::upkeep(context, &mut draft);
+        rollout::rollout(context, &mut draft);
+        prepull::clean(context, &mut draft);
+        gates::upkeep(context, &mut draft);
+        draft.fence(context);
+        lifecycle::report(context, &mut draft);
+        finish(context, draft)
+    });
+    match made {
+        Ok(plan) => plan,
+        Err(Unclear::Refused { reason, message }) => refuse(snapshot, reason, message),
+        Err(Unclear::Terminating) => status_only(snapshot, snapshot.set.status.conditions.clone()),
+        Err(Unclear::Ask(questions)) => Plan { questions, ..Plan::default() },
+    }
+}
+
+/// Why there is nothing to decide on, or not yet.
+enum Unclear {
+    Refused { reason: &'static str, message: String },
+    Terminating,
+    Ask(Vec<Question>),
+}
+
+/// Sorts out what is seen, and decides something on it.
+fn look<R>(snapshot: &Snapshot, decide: impl FnOnce(Context<'_>) -> R) -> Result<R, Unclear> {
+    let spec = ValidSpec::parse(&snapshot.set.spec).map_err(|errors| {
+        let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Unclear::Refused { reason: "InvalidSpec", message }
+    })?;
     if snapshot.set.terminating {
-        return status_only(snapshot, snapshot.set.status.conditions.clone());
+        return Err(Unclear::Terminating);
     }
     let revisions = match revisions::choose(snapshot, &spec) {
-        Choice::Ask(questions) => return Plan { questions, ..Plan::default() },
-        Choice::Refused(message) => return refuse(snapshot, "InvalidTemplate", message.into()),
+        Choice::Ask(questions) => return Err(Unclear::Ask(questions)),
+        Choice::Refused(message) => {
+            return Err(Unclear::Refused { reason: "InvalidTemplate", message: message.into() });
+        }
         Choice::Found(revisions) => revisions,
     };
-    let mut view = match view::View::build(snapshot, &spec, &revisions) {
-        Ok(view) => view,
-        Err(questions) => return Plan { questions, ..Plan::default() },
-    };
+    let mut view = view::View::build(snapshot, &spec, &revisions).map_err(Unclear::Ask)?;
     rollout::hold(snapshot, &spec, &revisions.update, &mut view);
-    let context = Context { snapshot, spec: &spec, revisions: &revisions, view: &view };
-    let mut draft = Draft::new(context);
-    draft.review_ledger(context, rollout::wants_budget(context));
-    adopt::adopt_and_release(context, &mut draft);
-    claims::upkeep(context, &mut draft);
-    scale::scale(context, &mut draft);
-    claims::let_go(context, &mut draft);
-    grow::upkeep(context, &mut draft);
-    rollout::rollout(context, &mut draft);
-    prepull::clean(context, &mut draft);
-    gates::upkeep(context, &mut draft);
-    draft.fence(context);
-    lifecycle::report(context, &mut draft);
-    finish(context, draft)
+    Ok(decide(Context { snapshot, spec: &spec, revisions: &revisions, view: &view }))
 }
 
 fn finish(context: Context<'_>, mut draft: Draft) -> Plan {

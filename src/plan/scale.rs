@@ -95,7 +95,8 @@ fn create_in_order(context: Context<'_>, draft: &mut Draft) {
 /// False: the Pod has to wait.
 fn create(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
     let set = &context.snapshot.set;
-    if let Some(message) = name_problem(&set.namespace, &slot.name) {
+    let problem = name_problem(&set.namespace, &slot.name).or_else(|| claim_name_problem(context, slot.ordinal));
+    if let Some(message) = problem {
         draft.failures.push(("NameTooLong", message));
         return false;
     }
@@ -136,6 +137,21 @@ fn name_problem(namespace: &str, pod_name: &str) -> Option<String> {
         format!(
             "namespace, name and UID of Pod {pod_name} have {folder} bytes together, the kubelet's log folder takes {}: use a shorter name",
             names::KUBELET_LOG_FOLDER_BYTES_MAX
+        )
+    })
+}
+
+/// The longest of the names that the Pod's claims have.
+fn claim_name_problem(context: Context<'_>, ordinal: Ordinal) -> Option<String> {
+    let set_name = &context.snapshot.set.name;
+    let names =
+        context.spec.claim_templates.iter().map(|template| build::claim_name(&template.name, set_name, ordinal));
+    let longest = names.max_by_key(String::len)?;
+    (longest.len() > names::OBJECT_NAME_BYTES_MAX).then(|| {
+        format!(
+            "the claim name {longest} has {} bytes, an object's name has at most {}",
+            longest.len(),
+            names::OBJECT_NAME_BYTES_MAX
         )
     })
 }

@@ -1,5 +1,7 @@
 //! What users and other programs read: counts, revisions and which slots are updated.
 
+use serde_json::Value;
+
 use super::action::StatusWrite;
 use super::draft::{Context, Draft};
 use super::view::{Holder, View};
@@ -36,7 +38,8 @@ pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetSta
         updated_ordinals: Some(updated_ordinals(context, draft).to_text()).filter(|text| !text.is_empty()),
         current_revision: Some(current.name.to_string()),
         update_revision: Some(revisions.update.name.to_string()),
-        collision_count: revisions.collision_count,
+        images: images(&context.spec.template),
+        collision_count: Some(revisions.collision_count.unwrap_or(0)),
         label_selector: Some(context.spec.selector.to_text()),
         volume_claims: volume_claims(context),
         disrupted: draft.ledger.clone(),
@@ -44,6 +47,25 @@ pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetSta
     };
     status.conditions = conditions::conditions(context, draft, &counts, complete, &status);
     status
+}
+
+/// The images of the containers, as they are written; not the template's whole text, however long it is.
+fn images(template: &Value) -> Option<String> {
+    const IMAGES_BYTES_MAX: usize = 1024;
+    let containers = template.pointer("/spec/containers")?.as_array()?;
+    let images: Vec<&str> = containers.iter().filter_map(|container| container.get("image")?.as_str()).collect();
+    let mut text = String::new();
+    for image in images {
+        if text.len() + image.len() > IMAGES_BYTES_MAX {
+            text.push_str(",…");
+            break;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(image);
+    }
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// How urgent it is to store `wanted` over what is stored.
@@ -54,7 +76,7 @@ pub fn urgency(stored: &AdvancedStatefulSetStatus, wanted: &AdvancedStatefulSetS
     // What this plan does, and a next one after a crash, rests on these.
     let leans_on_it = stored.current_revision != wanted.current_revision
         || stored.update_revision != wanted.update_revision
-        || stored.collision_count != wanted.collision_count
+        || stored.collision_count.unwrap_or(0) != wanted.collision_count.unwrap_or(0)
         || stored.disrupted != wanted.disrupted;
     if leans_on_it {
         return StatusWrite::Now;

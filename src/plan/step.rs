@@ -41,7 +41,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
+    pub fn of(&mut self, context: Context<'_>, member: &Member) -> Arc<Change> {
         match &member.on {
             On::Known(revision) => Arc::clone(
                 self.by_hash.entry(revision.hash.clone()).or_insert_with(|| Arc::new(change(context, member))),
@@ -52,22 +52,26 @@ impl Changes {
 }
 
 fn change(context: Context<'_>, member: &Member) -> Change {
-    let update = &context.revisions.update;
-    let new_claims: Vec<Box<str>> = super::build::claim_names_of(update, context.spec);
-    let old_claims = member.claim_names(&new_claims).to_vec();
-    let names = |claims: &[Box<str>]| claims.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (old_names, new_names) = (names(&old_claims), names(&new_claims));
+    let (old_claims, new_claims) = claim_names(context, member);
+    let texts = |names: &[Box<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (old_names, new_names) = (texts(&old_claims), texts(&new_claims));
     let old: Vec<&str> = old_names.iter().map(String::as_str).collect();
     let new: Vec<&str> = new_names.iter().map(String::as_str).collect();
     Change::between(
         Contents { template: member.template(), claims: &old },
-        Contents { template: &update.template, claims: &new },
+        Contents { template: &context.revisions.update.template, claims: &new },
         &rules(context),
     )
 }
 
+/// The claim templates that a Pod was made with, and those of the update revision.
+pub fn claim_names(context: Context<'_>, member: &Member) -> (Vec<Box<str>>, Vec<Box<str>>) {
+    let new = super::build::claim_names_of(&context.revisions.update, context.spec);
+    (member.claim_names(&new).to_vec(), new)
+}
+
 /// What annotations and variables mean for this set.
-fn rules(context: Context<'_>) -> Rules {
+pub fn rules(context: Context<'_>) -> Rules {
     let rolling = &context.spec.rolling;
     Rules {
         annotations: AnnotationRules {
@@ -104,7 +108,12 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
             Step::Waiting
         }
         Decision::Patch(patch) if patch.pace == Pace::Free => Step::Free(patch),
-        Decision::Patch(patch) => Step::InPlace(patch),
+        Decision::Patch(patch) => match unbound_claim(context, draft, &patch) {
+            Binding::Bound => Step::InPlace(patch),
+            Binding::Asked => Step::Waiting,
+            Binding::Not(reason) if in_place_only => Step::Blocked(reason),
+            Binding::Not(reason) => Step::Recreate(reason),
+        },
         Decision::Recreate { reasons } => Step::Recreate(reasons.join("; ")),
         Decision::Blocked { reasons } => Step::Blocked(reasons.join("; ")),
         Decision::Ask(inquiries) => {
@@ -119,6 +128,34 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
             Step::Waiting
         }
     }
+}
+
+enum Binding {
+    Bound,
+    Asked,
+    /// A reason as users read it, with the field's path.
+    Not(String),
+}
+
+/// Whether the claims of added volumes can be mounted: no scheduler binds a claim for a Pod that is on its node already.
+fn unbound_claim(context: Context<'_>, draft: &mut Draft, patch: &InPlacePatch) -> Binding {
+    let volumes = context.revisions.update.template.pointer("/spec/volumes").and_then(Value::as_array);
+    let changed = patch.differences.iter().filter_map(|difference| difference.entry.as_ref());
+    let mut binding = Binding::Bound;
+    for entry in changed.filter(|entry| entry.list == "volumes") {
+        let volume = volumes.into_iter().flatten().find(|volume| volume["name"] == *entry.name);
+        let claim = volume.and_then(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+        let Some(claim) = claim else { continue };
+        match context.snapshot.answers.bound_claims.get(claim) {
+            Some(None) => {}
+            Some(Some(why)) => return Binding::Not(format!("spec.volumes[{}]: {why}", entry.name)),
+            None => {
+                draft.questions.insert(Question::BoundClaim { name: claim.into() });
+                binding = Binding::Asked;
+            }
+        }
+    }
+    binding
 }
 
 /// One question a kind, whichever Pod it is asked for.

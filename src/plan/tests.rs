@@ -619,6 +619,91 @@ fn no_progress_until_the_deadline_is_said() {
     assert_eq!(condition(&plan, "Progressing"), ("False", "ProgressDeadlineExceeded"));
 }
 
+/// `Progressing` eleven minutes after a Pod that is not updated was lost.
+fn progressing_long_after(strategy: Value) -> (String, String) {
+    let mut world = World::rolling(2, json!({}));
+    world.spec["updateStrategy"] = strategy;
+    world.pods[0] = lost(pod(0, "app:v1"));
+    world.pods[1] = pod(1, "app:v2");
+    world.status = world.plan().status;
+    let mut snapshot = world.snapshot();
+    snapshot.now = at(-661);
+    let plan = plan(&snapshot);
+    let found = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    (format!("{} {}", found.status, found.reason.as_deref().unwrap()), found.message.clone().unwrap())
+}
+
+#[test]
+fn the_deadline_does_not_run_while_the_rollout_stands_by_order() {
+    for (strategy, stands) in [
+        (json!({"rollingUpdate": {"paused": true}}), "True Paused"),
+        (json!({"rollingUpdate": {"partition": 1}}), "True Partitioned"),
+        (json!({"type": "OnDelete"}), "True OnDelete"),
+    ] {
+        let (says, message) = progressing_long_after(strategy);
+        assert_eq!(says, stands);
+        assert!(message.contains("Pod web-0 is not Ready"), "{message}");
+    }
+    let (says, _) = progressing_long_after(json!({"rollingUpdate": {"podUpdatePolicy": "InPlaceOnly"}}));
+    assert_eq!(says, "False ProgressDeadlineExceeded");
+}
+
+#[test]
+fn a_set_without_pods_says_what_its_pods_will_wait_for() {
+    for (rolling, reason) in
+        [(json!({"paused": true}), "Paused"), (json!({"partition": 1}), "Partitioned"), (json!({}), "Complete")]
+    {
+        let mut world = World::rolling(0, rolling);
+        world.status.current_revision = Some(revision_name("web", &hash_of("app:v1")));
+        assert_eq!(condition(&world.plan(), "Progressing"), ("True", reason));
+    }
+}
+
+#[test]
+fn waiting_for_an_update_that_cannot_be_made_names_the_pods() {
+    let mut world = World::rolling(2, json!({"podUpdatePolicy": "InPlaceOnly"}));
+    let mut other = template("app:v1");
+    other["spec"]["containers"][0]["command"] = json!(["x"]);
+    world.spec["template"] = other.clone();
+    world.add_revision(&other, 3);
+    let plan = world.plan();
+    let found = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    assert_eq!(found.reason.as_deref(), Some("WaitingForInPlaceUpdate"));
+    assert!(found.message.as_ref().unwrap().contains("web-1, web-0"), "{:?}", found.message);
+}
+
+#[test]
+fn a_claim_name_that_is_too_long_is_said_and_no_pod_is_made() {
+    let mut world = World::settled(12, json!({}));
+    let name = "c".repeat(63);
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": name}}]);
+    world.pods.clear();
+    let mut snapshot = world.snapshot();
+    snapshot.set.name = "n".repeat(187).into();
+    snapshot.revisions.clear();
+    let plan = plan(&snapshot);
+    let creates = plan.actions.iter().flatten().filter(|action| matches!(action, Action::CreatePod { .. })).count();
+    assert_eq!(creates, 10, "ordinals of one digit fit");
+    assert_eq!(condition(&plan, "ReplicaFailure"), ("True", "NameTooLong"));
+}
+
+#[test]
+fn an_empty_restart_policy_is_an_absent_one() {
+    let mut world = World::settled(1, json!({}));
+    world.spec["template"]["spec"]["restartPolicy"] = json!("");
+    let plan = world.plan();
+    assert_eq!(condition(&plan, "ReplicaFailure").0, "False");
+    assert!(plan.revisions.is_empty() && deeds(&plan).is_empty(), "{plan:?}");
+}
+
+#[test]
+fn a_long_min_ready_time_moves_the_deadline() {
+    let mut world = World::settled(1, json!({}));
+    world.spec["minReadySeconds"] = json!(700);
+    let spec = crate::model::ValidSpec::parse(&world.snapshot().set.spec).unwrap();
+    assert!(spec.progress_deadline_seconds > 700);
+}
+
 #[test]
 fn a_pod_that_loses_its_runtime_long_after_its_update_is_not_re_created() {
     let mut world = World::settled(2, json!({}));

@@ -311,3 +311,24 @@ fn a_stock_kubelet_behind_a_customised_apiserver_is_named_and_the_pod_re_created
     carry_out(&mut back, &plan, 2, 1);
     assert_eq!(deeds(&back.plan()), ["open web-2"]);
 }
+
+#[test]
+fn a_claim_is_mounted_into_a_running_pod_only_where_it_is_bound() {
+    let mut wanted = template("app:v1");
+    wanted["spec"]["volumes"] = json!([{"name": "more", "persistentVolumeClaim": {"claimName": "extra"}}]);
+    wanted["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "more", "mountPath": "/more"}]);
+    let mut world = changed(&wanted, json!({}));
+    assert_eq!(world.plan().questions, [Question::BoundClaim { name: "extra".into() }]);
+    world.answers.bound_claims.insert("extra".into(), None);
+    assert_eq!(deeds(&world.plan()), ["close web-2"]);
+    world.answers.bound_claims.insert("extra".into(), Some("the claim extra is not bound to a volume".into()));
+    assert_eq!(deeds(&world.plan()), ["delete web-2"]);
+    world.spec["updateStrategy"]["rollingUpdate"]["podUpdatePolicy"] = json!("InPlaceOnly");
+    let plan = world.plan();
+    assert!(deeds(&plan).is_empty());
+    let blocked = plan.status.conditions.iter().find(|one| one.type_ == "InPlaceUpdateBlocked").unwrap();
+    assert!(
+        blocked.message.as_ref().unwrap().contains("spec.volumes[more]: the claim extra is not bound"),
+        "{blocked:?}"
+    );
+}

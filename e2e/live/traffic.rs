@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::Live;
 use crate::harness::{Context, Failure, Result};
-use crate::live::Live;
 
 const PORT: u16 = 8080;
 const CLIENTS: usize = 4;
@@ -101,8 +101,8 @@ fn next_ready(live: &Live, turn: &AtomicUsize) -> Option<(String, String)> {
     Some(((*name).clone(), pod.ip.clone()))
 }
 
-/// One request on a connection of its own.
-async fn version(ip: &str) -> Result<String> {
+/// One request on a connection of its own: the version that the program answers with.
+pub async fn version(ip: &str) -> Result<String> {
     tokio::time::timeout(ANSWER_LIMIT, ask(ip)).await.context("no answer in time")?
 }
 

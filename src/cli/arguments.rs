@@ -1,0 +1,51 @@
+//! What is typed: one definition, from which help, completion and the reference page are made.
+
+use clap::{Parser, Subcommand};
+
+use super::connect::ConnectionFlags;
+use super::error::CliError;
+use super::{Exit, plan, rollout, version};
+
+/// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-asts", bin_name = "kubectl asts", version, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub connection: ConnectionFlags,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Show what a change would do to a set and its Pods, before it is made
+    Plan(Box<plan::PlanFlags>),
+    /// Manage the rollout of sets, as kubectl rollout does for Deployments
+    #[command(subcommand)]
+    Rollout(rollout::Verb),
+    /// Print the version of this plugin, and of the managers that are found
+    Version(version::Version),
+}
+
+impl Verb {
+    pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
+        match self {
+            Verb::Plan(verb) => verb.run(connection).await,
+            Verb::Rollout(verb) => verb.run(connection).await,
+            Verb::Version(verb) => verb.run(connection).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong in a call of the plugin, said in the words of kubectl where it has some.
+
+use std::path::PathBuf;
+
+/// Why a call of the plugin ended without doing what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The flags and arguments do not go together.
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot read the kubeconfig: {0}")]
+    Kubeconfig(Box<kube::config::KubeconfigError>),
+    #[error("{flag}: {message}")]
+    Flag { flag: &'static str, message: String },
+    #[error("cannot set up the client: {0}")]
+    Client(Box<kube::Error>),
+    /// An answer of the apiserver, or none.
+    #[error("{0}")]
+    Api(Box<kube::Error>),
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// A manifest that is not one.
+    #[error("{place}: {message}")]
+    Manifest { place: String, message: String },
+    #[error("cannot print: {0}")]
+    Output(#[from] std::io::Error),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// Anything else, said whole.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// As standard error is to show it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            CliError::Api(error) => match &**error {
+                kube::Error::Api(status) => {
+                    let reason = if status.reason.is_empty() { "Unknown" } else { &status.reason };
+                    format!("Error from server ({reason}): {}", status.message)
+                }
+                other => format!("error: {}", with_sources(other)),
+            },
+            other => format!("error: {other}"),
+        }
+    }
+}
+
+impl From<kube::Error> for CliError {
+    fn from(error: kube::Error) -> Self {
+        CliError::Api(Box::new(error))
+    }
+}
+
+/// An error and what caused it, without saying anything twice.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! Manifests from files, folders and standard input: many documents, lists, YAML or JSON.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::error::CliError;
+
+/// One object, and where it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// `FILE`, or `FILE, document 2` where there are many.
+    pub place: String,
+    pub object: Value,
+}
+
+/// Reads all objects that are named by `-f`: files, folders (their `.yaml`, `.yml` and `.json` files; those of folders in
+/// them with `--recursive`), and `-` for standard input. Lists are taken apart.
+pub fn read(paths: &[PathBuf], descent: Descent) -> Result<Vec<Manifest>, CliError> {
+    let mut manifests = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            let wrong = |source| CliError::Read { path: "standard input".into(), source };
+            std::io::stdin().read_to_string(&mut text).map_err(wrong)?;
+            manifests.extend(parse("standard input", &text)?);
+            continue;
+        }
+        for file in files(path, descent)? {
+            let wrong = |source| CliError::Read { path: file.clone(), source };
+            let text = std::fs::read_to_string(&file).map_err(wrong)?;
+            manifests.extend(parse(&file.display().to_string(), &text)?);
+        }
+    }
+    Ok(manifests)
+}
+
+/// Whether folders in folders are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descent {
+    OneFolder,
+    Recursive,
+}
+
+fn files(path: &Path, descent: Descent) -> Result<Vec<PathBuf>, CliError> {
+    let wrong = |source| CliError::Read { path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(wrong)? {
+        entries.push(entry.map_err(wrong)?.path());
+    }
+    entries.sort();
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.is_dir() {
+            if descent == Descent::Recursive {
+                found.extend(files(&entry, descent)?);
+            }
+        } else if entry.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json") {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// The objects of a text; `place` names it in errors. Empty documents are left out, also from the count.
+pub fn parse(place: &str, text: &str) -> Result<Vec<Manifest>, CliError> {
+    let wrong = |error: String| CliError::Manifest { place: place.to_owned(), message: error };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| wrong(format!("not YAML or JSON: {error}")))?;
+    let many = documents.len() > 1;
+    let mut manifests = Vec::new();
+    for (index, document) in documents.into_iter().enumerate() {
+        let place = if many { format!("{place}, document {}", index + 1) } else { place.to_owned() };
+        let is_list = document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) if is_list => {
+                manifests.extend(items.iter().map(|item| Manifest { place: place.clone(), object: item.clone() }));
+            }
+            _ if document.get("kind").is_some() => manifests.push(Manifest { place, object: document }),
+            _ => return Err(CliError::Manifest { place, message: "not a Kubernetes object: it has no kind".into() }),
+        }
+    }
+    Ok(manifests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_and_lists_are_taken_apart() {
+        let text = "kind: A\nx: 1\n---\n---\nkind: ConfigMapList\nitems: [{kind: B}, {kind: C}]\n";
+        let found = parse("f", text).unwrap();
+        let kinds: Vec<&str> = found.iter().map(|it| it.object["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["A", "B", "C"]);
+        assert_eq!(found[1].place, "f, document 2");
+        assert_eq!(parse("f", r#"{"kind": "A"}"#).unwrap()[0].place, "f");
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        assert_eq!(parse("f", "a: [").unwrap_err().to_string().split(':').next(), Some("f"));
+        assert_eq!(parse("f", "a: 1").unwrap_err().to_string(), "f: not a Kubernetes object: it has no kind");
+    }
+}

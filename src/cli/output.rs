@@ -1,0 +1,28 @@
+//! Small things that verbs print and read alike.
+
+use serde_json::Value;
+
+use super::error::CliError;
+
+/// How an object is printed with `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Json,
+    Yaml,
+    Name,
+}
+
+/// An object of this project as `-o` asks for it, with the line's end.
+pub fn formatted(object: &Value, format: Format) -> Result<String, CliError> {
+    let failed = |error: String| CliError::Failed(format!("cannot print the object: {error}"));
+    match format {
+        Format::Json => {
+            serde_json::to_string_pretty(object).map(|text| text + "\n").map_err(|error| failed(error.to_string()))
+        }
+        Format::Yaml => serde_saphyr::to_string(object).map_err(|error| failed(error.to_string())),
+        Format::Name => {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            Ok(format!("{}/{name}\n", super::target::RESOURCE))
+        }
+    }
+}

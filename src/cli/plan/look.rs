@@ -1,0 +1,248 @@
+//! What a plan is made from, read live with the rights of whoever asks. Where a right is lacking, the plan goes on with
+//! less, and says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::runtime::watcher::Event;
+use kube::{Api, ResourceExt};
+use serde_json::Value;
+
+use crate::api::names;
+use crate::cli::connect::Session;
+use crate::cli::error::CliError;
+use crate::cli::target::Target;
+use crate::control::abilities::{AbilityCache, InPlace};
+use crate::control::answers::{Took, ask_to_patch, default_template, why_not_bound};
+use crate::control::backoff::Chance;
+use crate::control::cache::claim::ClaimObject;
+use crate::control::cache::pod::PodObject;
+use crate::control::cache::revision::RevisionObject;
+use crate::control::cache::set::SetObject;
+use crate::control::cache::{Scope, SetKey, SetView, Store, Watched};
+use crate::control::client::{Apiserver, At, Kind, Verb};
+use crate::control::clock::Clock;
+use crate::control::error::{CallError, Failure, Refused};
+use crate::control::gate::WriteGate;
+use crate::control::metrics::Metrics;
+use crate::model::{Can, FieldKind, Nodes, Patterns, Snapshot, TemplateAnswer};
+use crate::plan::Question;
+use crate::plan::action::Target as PodTarget;
+
+/// How often a dry run is made again because the Pod has just changed.
+const CONFLICTS_MAX: usize = 5;
+
+/// The manager's settings, as far as they decide.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub in_place: InPlace,
+    pub injectors: Patterns,
+}
+
+/// Reads one cluster. Nothing is ever written: its gate is closed, and what it asks are dry runs.
+pub struct Look<'a> {
+    session: &'a Session,
+    apiserver: Apiserver,
+    abilities: AbilityCache,
+    injectors: Patterns,
+    /// What could not be asked, once each, in words that end a line.
+    pub notes: BTreeSet<String>,
+    denials: BTreeMap<FieldKind, Can>,
+}
+
+impl<'a> Look<'a> {
+    pub fn new(session: &'a Session, settings: &Settings) -> Look<'a> {
+        Look {
+            session,
+            apiserver: Apiserver::new(
+                session.client.clone(),
+                Arc::new(WriteGate::default()),
+                Arc::new(Metrics::default()),
+                Clock::system(),
+                Chance::system(),
+            ),
+            abilities: AbilityCache::new(settings.in_place.clone()),
+            injectors: settings.injectors.clone(),
+            notes: BTreeSet::new(),
+            denials: BTreeMap::new(),
+        }
+    }
+
+    /// All that a plan may see, with the set as it would be.
+    pub async fn snapshot(&mut self, target: &Target, set: &Value) -> Result<Snapshot, CliError> {
+        let mut store = Store::default();
+        self.list::<PodObject>(&mut store, &target.namespace).await?;
+        let claims = self.list::<ClaimObject>(&mut store, &target.namespace).await;
+        self.forgive(claims, "the claims", "those that the Pods have are there, and no other")?;
+        let revisions = self.list::<RevisionObject>(&mut store, &target.namespace).await;
+        self.forgive(revisions, "the revisions", "none is like the new template")?;
+        let object: SetObject = serde_json::from_value(set.clone())
+            .map_err(|error| CliError::Failed(format!("the set cannot be understood: {error}")))?;
+        store.refresh(object);
+        match store.view(&SetKey::new(&target.namespace, &target.name), Timestamp::now()) {
+            Some(SetView::Sound(mut snapshot)) => {
+                snapshot.abilities = self.abilities.abilities();
+                snapshot.injectors = self.injectors.clone();
+                Ok(*snapshot)
+            }
+            Some(SetView::Poisoned(poisoned)) => Err(CliError::Failed(poisoned.message)),
+            None => Err(CliError::Failed("the apiserver answered with another set".into())),
+        }
+    }
+
+    async fn list<W: Watched>(&self, store: &mut Store, namespace: &str) -> Result<(), kube::Error> {
+        let scope = Scope::Namespace(namespace.into());
+        let api: Api<W> = Api::namespaced(self.session.client.clone(), namespace);
+        let mut parameters = ListParams::default().limit(W::PAGE_SIZE);
+        store.event::<W>(&scope, Event::Init);
+        loop {
+            let page = api.list(&parameters).await?;
+            for object in page.items {
+                store.event(&scope, Event::InitApply(object));
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => break,
+            }
+        }
+        store.event::<W>(&scope, Event::InitDone);
+        Ok(())
+    }
+
+    /// Goes on where only a right is lacking.
+    fn forgive(&mut self, listed: Result<(), kube::Error>, what: &str, assumed: &str) -> Result<(), CliError> {
+        match listed {
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                self.note(what, &status.message, assumed);
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn note(&mut self, what: &str, why: &str, assumed: &str) {
+        self.notes.insert(format!("not asked: {what} ({why}); assumed: {assumed}"));
+    }
+
+    /// Answers what a plan asks for into the snapshot.
+    pub async fn answer(&mut self, questions: &[Question], snapshot: &mut Snapshot) -> Result<(), CliError> {
+        let namespace = snapshot.set.namespace.clone();
+        for question in questions {
+            match question {
+                Question::LivePod { .. } => {}
+                Question::DefaultedTemplate { hash, template } => {
+                    let answer = self.template(&namespace, template).await?;
+                    snapshot.answers.templates.insert(hash.clone(), answer);
+                }
+                Question::WholePod { name, uid } => {
+                    let at = At::one(Kind::Pod, &namespace, name);
+                    let pod: Value = self.apiserver.read(Verb::Get, at).await.map_err(|error| failed(&error))?;
+                    snapshot.answers.whole_pods.insert(uid.clone(), Arc::new(pod));
+                }
+                Question::BoundClaim { name } => {
+                    let answer = why_not_bound(&self.apiserver, &namespace, name).await;
+                    let answer = match answer {
+                        Err(error) if matches!(error.failure, Failure::Refused(_)) => {
+                            self.note(&format!("whether the claim {name} is bound"), &error.message, "it is");
+                            None
+                        }
+                        other => other.map_err(|error| failed(&error))?,
+                    };
+                    snapshot.answers.bound_claims.insert(name.clone(), answer);
+                }
+                Question::Ability { kinds, target, patch } => {
+                    self.ask_ability(&namespace, kinds, target, patch).await?;
+                    snapshot.abilities = self.abilities.abilities();
+                    snapshot.abilities.apiserver.extend(self.denials.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn template(&mut self, namespace: &str, template: &str) -> Result<TemplateAnswer, CliError> {
+        match default_template(&self.apiserver, namespace, template).await {
+            Ok(answer) => Ok(answer),
+            Err(error) if matches!(error.failure, Failure::Refused(_) | Failure::NotFound) => {
+                let what = "how the apiserver defaults the template, and whether it takes it";
+                self.note(what, &error.message, "it is valid, with the defaults that this plugin knows");
+                Ok(TemplateAnswer::Unavailable)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn ask_ability(
+        &mut self,
+        namespace: &str,
+        kinds: &[FieldKind],
+        target: &PodTarget,
+        patch: &str,
+    ) -> Result<(), CliError> {
+        self.notes.insert("assumed: the manager runs with --in-place=auto, or give the same flag here".into());
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let what = format!("whether the apiserver takes {} in place", names.join(", "));
+        match self.took(namespace, target, patch).await? {
+            Took::Yes => self.abilities.takes(kinds),
+            Took::No => self.abilities.refuses(kinds),
+            Took::CannotTell => self.abilities.cannot_tell(kinds),
+            Took::Denied { refused: Refused::Forbidden, message } => {
+                self.note(&what, &message, "a stock cluster");
+                let no = Can::No("nobody could ask whether the apiserver takes it, so it counts as stock".into());
+                self.denials.extend(kinds.iter().map(|kind| (*kind, no.clone())));
+            }
+            Took::Denied { refused, message } => {
+                let denied = Can::Denied { reason: refused.reason().into(), message: message.into() };
+                self.denials.extend(kinds.iter().map(|kind| (*kind, denied.clone())));
+            }
+            Took::Gone(error) => return Err(failed(&error)),
+        }
+        if !self.abilities.is_synced() {
+            self.look_at_nodes().await?;
+        }
+        Ok(())
+    }
+
+    /// A dry run for a Pod as it is right now.
+    async fn took(&self, namespace: &str, target: &PodTarget, patch: &str) -> Result<Took, CliError> {
+        let mut patch: Value = serde_json::from_str(patch)
+            .map_err(|error| CliError::Failed(format!("the planner asks for a patch that is none: {error}")))?;
+        for _ in 0..CONFLICTS_MAX {
+            match ask_to_patch(&self.apiserver, namespace, target, &patch.to_string()).await {
+                Err(error) if error.failure == Failure::Conflict => {
+                    let at = At::one(Kind::Pod, namespace, &target.name);
+                    let live: PodObject = self.apiserver.read(Verb::Get, at).await.map_err(|error| failed(&error))?;
+                    patch["metadata"]["uid"] = live.metadata.uid.into();
+                    patch["metadata"]["resourceVersion"] = live.metadata.resource_version.into();
+                }
+                other => return other.map_err(|error| failed(&error)),
+            }
+        }
+        Err(CliError::Failed(format!("Pod {} changes all the time: try again", target.name)))
+    }
+
+    /// Which nodes have a customised kubelet, by their label.
+    async fn look_at_nodes(&mut self) -> Result<(), CliError> {
+        let selector = format!("{}=true", names::CUSTOMISED_KUBELET_LABEL);
+        let api: Api<Node> = Api::all(self.session.client.clone());
+        match api.list_metadata(&ListParams::default().labels(&selector)).await {
+            Ok(list) => {
+                let names: BTreeSet<Box<str>> = list.items.iter().map(|node| node.name_any().into()).collect();
+                self.abilities.nodes_are(Nodes::Labelled(Arc::new(names)));
+            }
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                self.note("which nodes have a customised kubelet", &status.message, "none has");
+                self.abilities.nodes_are(Nodes::Unreadable);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: &CallError) -> CliError {
+    CliError::Failed(format!("cannot ask the apiserver: {error}"))
+}

@@ -1,0 +1,413 @@
+//! What a plan says, as a value: `-o json` and `-o yaml` print it as it is, the text is made of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::forecast::{End, Forecast, What};
+use super::spec_fields::SpecField;
+use crate::api::names::conditions as types;
+use crate::cli::Exit;
+use crate::inplace::Class;
+use crate::model::{Snapshot, ValidSpec};
+use crate::plan::explain::{Explanation, Verdict};
+
+/// The form of [`Report`]: fields may be added to it, none is taken away or means something else.
+pub const API_VERSION: &str = "cli.asts.dev/v1";
+
+/// One set's plan.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub api_version: &'static str,
+    /// `Plan`.
+    pub kind: &'static str,
+    pub namespace: String,
+    pub name: String,
+    /// The set is there.
+    pub exists: bool,
+    pub summary: Summary,
+    pub revision: Option<RevisionReport>,
+    /// Fields of the template, by the revision that Pods are on now.
+    pub fields: Vec<FieldReport>,
+    /// Fields of the spec beside the template.
+    pub spec_fields: Vec<SpecField>,
+    pub waves: Vec<WaveReport>,
+    pub pods: Vec<PodReport>,
+    pub claims: Vec<ClaimReport>,
+    /// What keeps Pods from being updated.
+    pub blocked: Vec<Blocked>,
+    pub notes: Vec<String>,
+}
+
+/// Pods, counted by what happens to them.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Replicas that are wanted.
+    pub replicas: usize,
+    pub in_place: usize,
+    pub recreated: usize,
+    pub created: usize,
+    pub removed: usize,
+    /// On another revision than the template's, and staying so.
+    pub held: usize,
+    pub waves: usize,
+    /// 0: nothing would change; 2: no Pod would be re-created or removed; 3: some would.
+    pub exit_code: u8,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionReport {
+    pub name: String,
+    pub number: i64,
+    pub state: RevisionState,
+    /// What the Pods are to come from, where that differs.
+    pub current: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RevisionState {
+    /// The one that the set has.
+    Unchanged,
+    /// An older one, which says the same.
+    Reused,
+    New,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldReport {
+    pub path: String,
+    /// `Dynamic`, `Rebuild` or `Static`.
+    pub class: &'static str,
+    pub in_place: bool,
+    pub why: String,
+    pub old: Option<Value>,
+    pub new: Option<Value>,
+    /// The revision of the Pods that it differs from; null: none that is known.
+    pub from_revision: Option<String>,
+    pub pods: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveReport {
+    /// From 1.
+    pub number: usize,
+    pub pods: Vec<MoveReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveReport {
+    pub name: String,
+    pub action: PodAction,
+    pub why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PodAction {
+    None,
+    InPlace,
+    Recreate,
+    Create,
+    Remove,
+    Adopt,
+    Release,
+    /// Its claims grow.
+    GrowClaims,
+    /// Taken out of service; more was not played through.
+    Prepare,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport {
+    pub name: String,
+    pub action: PodAction,
+    /// The first wave that it is in.
+    pub wave: Option<usize>,
+    /// Containers that are re-created in place.
+    pub containers: Vec<String>,
+    /// What keeps it as it is: `paused`, `partition`, `onDelete`, `inPlaceOnly`, `waiting`.
+    pub held_by: Option<&'static str>,
+    /// What would be done to a Pod that is kept as it is.
+    pub would: Option<PodAction>,
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimReport {
+    pub name: String,
+    /// `create` or `grow`.
+    pub action: &'static str,
+    pub from_bytes: Option<u64>,
+    pub to_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocked {
+    /// The reason that the set's condition would give: `Paused`, `Partitioned`, `InvalidTemplate`, …
+    pub reason: String,
+    pub message: String,
+}
+
+impl Report {
+    pub fn exit(&self) -> Exit {
+        Exit(self.summary.exit_code)
+    }
+}
+
+/// What a report is made of.
+pub struct Found<'a> {
+    pub start: &'a Snapshot,
+    pub exists: bool,
+    /// `None`: the set is refused or goes.
+    pub explanation: Option<&'a Explanation>,
+    pub forecast: &'a Forecast,
+    pub spec_fields: Vec<SpecField>,
+    pub notes: Vec<String>,
+}
+
+/// Puts together what was found out.
+pub fn report(found: Found<'_>) -> Report {
+    let forecast = found.forecast;
+    let waves = waves(forecast);
+    let pods = pods(&found, &waves);
+    let claims = claims(forecast);
+    let mut summary = summary(&found, &waves, &pods);
+    let fields: Vec<FieldReport> = found.explanation.map(fields).unwrap_or_default();
+    let changes = !waves.is_empty() || !claims.is_empty() || !found.spec_fields.is_empty() || !fields.is_empty();
+    let changes = changes || !found.exists || found.explanation.is_some_and(|it| it.update.is_new);
+    summary.exit_code = match (changes, summary.recreated + summary.removed) {
+        (false, _) => 0,
+        (true, 0) => 2,
+        (true, _) => 3,
+    };
+    let mut notes = assumptions(forecast);
+    notes.extend(found.notes.iter().cloned());
+    Report {
+        api_version: API_VERSION,
+        kind: "Plan",
+        namespace: found.start.set.namespace.to_string(),
+        name: found.start.set.name.to_string(),
+        exists: found.exists,
+        summary,
+        revision: found.explanation.map(|explanation| revision(&found, explanation)),
+        fields,
+        spec_fields: found.spec_fields.clone(),
+        waves,
+        pods,
+        claims,
+        blocked: blocked(forecast),
+        notes,
+    }
+}
+
+fn waves(forecast: &Forecast) -> Vec<WaveReport> {
+    let wave = |(index, wave): (usize, &super::forecast::Wave)| WaveReport {
+        number: index + 1,
+        pods: wave
+            .moves
+            .iter()
+            .map(|one| MoveReport { name: one.pod.to_string(), action: action(one.what), why: one.why.clone() })
+            .collect(),
+    };
+    forecast.waves.iter().enumerate().map(wave).collect()
+}
+
+fn action(what: What) -> PodAction {
+    match what {
+        What::Metadata | What::Live | What::Containers => PodAction::InPlace,
+        What::Recreate => PodAction::Recreate,
+        What::Create => PodAction::Create,
+        What::Remove => PodAction::Remove,
+        What::Adopt => PodAction::Adopt,
+        What::Release => PodAction::Release,
+        What::Claims => PodAction::GrowClaims,
+        What::Begun => PodAction::Prepare,
+    }
+}
+
+/// Every Pod that is there or would be, by ordinal.
+fn pods(found: &Found<'_>, waves: &[WaveReport]) -> Vec<PodReport> {
+    // The strongest of what happens to one, and its first wave.
+    let mut moved: BTreeMap<&str, (PodAction, usize, &str)> = BTreeMap::new();
+    for wave in waves {
+        for one in &wave.pods {
+            let known = moved.entry(&one.name).or_insert((one.action, wave.number, &one.why));
+            if is_stronger(one.action, known.0) {
+                (known.0, known.2) = (one.action, &one.why);
+            }
+        }
+    }
+    let start = &found.start;
+    let mut names: Vec<&str> = start.pods.keys().chain(found.forecast.last.pods.keys()).map(|name| &**name).collect();
+    names.extend(moved.keys());
+    names.sort_by_key(|name| (crate::model::pod::parent_and_ordinal(name).map(|(_, ordinal)| ordinal), *name));
+    names.dedup();
+    let spec = ValidSpec::parse(&start.set.spec).ok();
+    names.into_iter().map(|name| pod(found, spec.as_ref(), name, moved.get(name).copied())).collect()
+}
+
+fn is_stronger(one: PodAction, other: PodAction) -> bool {
+    let rank = |action: PodAction| match action {
+        PodAction::Recreate => 3,
+        PodAction::Remove => 4,
+        PodAction::InPlace => 2,
+        PodAction::Create => 5,
+        PodAction::Release => 1,
+        PodAction::None | PodAction::Adopt | PodAction::GrowClaims | PodAction::Prepare => 0,
+    };
+    rank(one) > rank(other)
+}
+
+fn pod(found: &Found<'_>, spec: Option<&ValidSpec>, name: &str, moved: Option<(PodAction, usize, &str)>) -> PodReport {
+    let outlook = found.explanation.and_then(|explanation| explanation.pods.get(name));
+    let verdict = outlook.map_or(&Verdict::Current, |outlook| &outlook.verdict);
+    let containers = match verdict {
+        Verdict::InPlace { containers, .. } => containers.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    let mut report = PodReport {
+        name: name.to_owned(),
+        action: PodAction::None,
+        wave: None,
+        containers,
+        held_by: None,
+        would: None,
+        why: None,
+    };
+    if let Some((action, wave, why)) = moved {
+        if action != PodAction::InPlace {
+            report.containers.clear();
+        }
+        return PodReport { action, wave: Some(wave), why: Some(why.to_owned()), ..report };
+    }
+    let (would, why) = match verdict {
+        Verdict::Current => return report,
+        Verdict::InPlace { .. } => (Some(PodAction::InPlace), None),
+        Verdict::Recreate { why } => (Some(PodAction::Recreate), Some(why.clone())),
+        Verdict::Blocked { why } | Verdict::Waits { why } => (None, Some(why.clone())),
+    };
+    report.held_by = Some(match spec {
+        Some(spec) if spec.on_delete => "onDelete",
+        Some(spec) if spec.rolling.paused => "paused",
+        _ if outlook.is_some_and(|outlook| outlook.held) => "partition",
+        _ if matches!(verdict, Verdict::Blocked { .. }) => "inPlaceOnly",
+        _ => "waiting",
+    });
+    // By hand, it is deleted, whatever could be done in place.
+    report.would = if report.held_by == Some("onDelete") { Some(PodAction::Recreate) } else { would };
+    report.why = why;
+    report
+}
+
+fn claims(forecast: &Forecast) -> Vec<ClaimReport> {
+    let bytes = |bytes: Option<u128>| bytes.and_then(|bytes| u64::try_from(bytes).ok());
+    let claim = |one: &super::forecast::ClaimMove| ClaimReport {
+        name: one.claim.to_string(),
+        action: if one.made { "create" } else { "grow" },
+        from_bytes: bytes(one.from_bytes),
+        to_bytes: bytes(one.to_bytes),
+    };
+    forecast.claims.iter().map(claim).collect()
+}
+
+fn summary(found: &Found<'_>, waves: &[WaveReport], pods: &[PodReport]) -> Summary {
+    let count = |action: PodAction| pods.iter().filter(|pod| pod.action == action).count();
+    Summary {
+        replicas: usize::try_from(found.start.set.spec.replicas.unwrap_or(1)).unwrap_or(0),
+        in_place: count(PodAction::InPlace),
+        recreated: count(PodAction::Recreate),
+        created: count(PodAction::Create),
+        removed: count(PodAction::Remove),
+        held: pods.iter().filter(|pod| pod.held_by.is_some()).count(),
+        waves: waves.len(),
+        exit_code: 0,
+    }
+}
+
+fn fields(explanation: &Explanation) -> Vec<FieldReport> {
+    let of_group = |group: &crate::plan::explain::Group| {
+        let pods: Vec<String> = group.pods.iter().map(ToString::to_string).collect();
+        let from_revision = group.revision.as_ref().map(ToString::to_string);
+        let field = move |field: &crate::plan::explain::FieldOutlook| FieldReport {
+            path: field.path.clone(),
+            class: class(field.class),
+            in_place: field.in_place,
+            why: field.why.clone(),
+            old: field.old.clone(),
+            new: field.new.clone(),
+            from_revision: from_revision.clone(),
+            pods: pods.clone(),
+        };
+        group.fields.iter().map(field).collect::<Vec<_>>()
+    };
+    explanation.groups.iter().flat_map(of_group).collect()
+}
+
+fn class(class: Class) -> &'static str {
+    match class {
+        Class::Dynamic => "Dynamic",
+        Class::Rebuild => "Rebuild",
+        Class::Static => "Static",
+    }
+}
+
+fn revision(found: &Found<'_>, explanation: &Explanation) -> RevisionReport {
+    let status = &found.start.set.status;
+    let update = &explanation.update;
+    let state = match status.update_revision.as_deref() {
+        _ if update.is_new => RevisionState::New,
+        Some(name) if name == &*update.name => RevisionState::Unchanged,
+        _ => RevisionState::Reused,
+    };
+    RevisionReport {
+        name: update.name.to_string(),
+        number: update.number,
+        state,
+        current: status.update_revision.clone().filter(|name| **name != *update.name),
+    }
+}
+
+/// Conditions that would say in the end why not all is done.
+fn blocked(forecast: &Forecast) -> Vec<Blocked> {
+    let mut blocked: Vec<Blocked> = Vec::new();
+    for condition in &forecast.conditions {
+        let reason = condition.reason.clone().unwrap_or_default();
+        let stands = match condition.type_.as_str() {
+            types::PROGRESSING => forecast.end == End::Rests && reason != "Complete",
+            types::IN_PLACE_UPDATE_BLOCKED | types::REPLICA_FAILURE | types::CLAIM_RESIZE_BLOCKED => {
+                condition.status == "True"
+            }
+            _ => false,
+        };
+        let one = Blocked { reason, message: condition.message.clone().unwrap_or_default() };
+        if stands && !blocked.contains(&one) {
+            blocked.push(one);
+        }
+    }
+    blocked
+}
+
+fn assumptions(forecast: &Forecast) -> Vec<String> {
+    let mut notes = Vec::new();
+    if forecast.end == End::CutShort {
+        notes.push("there are more waves than are played through here; the Pods left over follow likewise".to_owned());
+    }
+    if forecast.hooks_answered {
+        notes.push("assumed: lifecycle hooks let Pods go, and call them normal, as soon as they are asked".to_owned());
+    }
+    if forecast.images_pulled {
+        notes.push("assumed: the nodes can pull the new images, which they do before any Pod is touched".to_owned());
+    }
+    notes
+}

@@ -1,0 +1,259 @@
+//! What stands between each Pod and the present template, for people who ask before anything is done: the functions
+//! that [`super::plan`] decides with, and their words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::action::RevisionAction;
+use super::draft::{Context, Draft};
+use super::revisions::Revision;
+use super::rollout::is_outdated;
+use super::step::{self, Changes, Step};
+use super::view::{Member, On};
+use super::{Unclear, look};
+use crate::api::spec::PodUpdatePolicy;
+use crate::inplace::decide::{Cluster, Decision, Pace, claim_reasons};
+use crate::inplace::{Class, Difference};
+use crate::model::Snapshot;
+use crate::plan::Question;
+
+/// The outcome of an explanation.
+#[derive(Debug)]
+pub enum Explained {
+    /// Facts are missing; see [`super::Plan::questions`].
+    Ask(Vec<Question>),
+    /// The set cannot be acted on, in the words of its condition.
+    Refused(String),
+    /// It is being deleted: nothing is done for it.
+    Terminating,
+    Known(Explanation),
+}
+
+/// What each Pod is to become, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The revision of the present template; of the last good one where that is refused.
+    pub update: RevisionOutlook,
+    /// The apiserver's words, when it will take no Pod of the present template.
+    pub invalid_template: Option<Box<str>>,
+    /// What differs, by the revision that Pods are on now; those of most Pods first.
+    pub groups: Vec<Group>,
+    /// The Pods of the set's slots, by name.
+    pub pods: BTreeMap<Box<str>, PodOutlook>,
+    pub max_unavailable: usize,
+}
+
+/// A revision, and whether it was there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionOutlook {
+    pub name: Box<str>,
+    pub number: i64,
+    pub is_new: bool,
+}
+
+/// Pods of one revision, and its differences from the present template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Name of the revision; `None`: the Pods' labels name none that is known.
+    pub revision: Option<Box<str>>,
+    pub pods: Vec<Box<str>>,
+    pub fields: Vec<FieldOutlook>,
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldOutlook {
+    pub path: String,
+    pub class: Class,
+    /// Every Pod of the group can take it while it runs.
+    pub in_place: bool,
+    pub why: String,
+    pub old: Option<Value>,
+    pub new: Option<Value>,
+}
+
+/// What becomes of a Pod when its turn comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodOutlook {
+    /// The revision that it is on; `None`: none that is known.
+    pub revision: Option<Box<str>>,
+    /// The partition holds it back.
+    pub held: bool,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It is on the present template, or is going anyway.
+    Current,
+    /// It can take the change while it runs; the containers named are re-created.
+    InPlace {
+        pace: Pace,
+        containers: Vec<Box<str>>,
+    },
+    Recreate {
+        why: String,
+    },
+    /// `InPlaceOnly` forbids what it would take.
+    Blocked {
+        why: String,
+    },
+    /// A policy stands against asking the apiserver.
+    Waits {
+        why: String,
+    },
+}
+
+/// Explains what the present template means for the Pods that are seen.
+pub fn explain(snapshot: &Snapshot) -> Explained {
+    let explained = look(snapshot, |context| {
+        let mut draft = Draft::new(context);
+        let explanation = of_context(context, &mut draft);
+        if draft.questions.is_empty() {
+            Explained::Known(explanation)
+        } else {
+            Explained::Ask(draft.questions.into_iter().collect())
+        }
+    });
+    explained.unwrap_or_else(|unclear| match unclear {
+        Unclear::Refused { message, .. } => Explained::Refused(message),
+        Unclear::Terminating => Explained::Terminating,
+        Unclear::Ask(questions) => Explained::Ask(questions),
+    })
+}
+
+fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
+    let mut changes = Changes::default();
+    let mut pods = BTreeMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for slot in &context.view.slots {
+        let Some(member) = slot.member() else { continue };
+        let outdated = is_outdated(context, member);
+        let verdict = if outdated { verdict(context, draft, &mut changes, member) } else { Verdict::Current };
+        let revision = match &member.on {
+            On::Known(revision) => Some(revision.name.clone()),
+            On::Shown(_) => None,
+        };
+        if outdated {
+            add_to_group(context, &mut changes, &mut groups, member, revision.as_ref());
+        }
+        pods.insert(slot.name.clone(), PodOutlook { revision, held: slot.held, verdict });
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.pods.len()));
+    let update = &context.revisions.update;
+    Explanation {
+        update: outlook(context, update),
+        invalid_template: context.revisions.invalid_template.clone(),
+        groups,
+        pods,
+        max_unavailable: context.spec.rolling.max_unavailable,
+    }
+}
+
+fn outlook(context: Context<'_>, update: &Arc<Revision>) -> RevisionOutlook {
+    let created =
+        |action: &RevisionAction| matches!(action, RevisionAction::Create { name, .. } if *name == update.name);
+    RevisionOutlook {
+        name: update.name.clone(),
+        number: update.number,
+        is_new: context.revisions.actions.iter().any(created),
+    }
+}
+
+fn verdict(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, member: &Member) -> Verdict {
+    match step::step(context, draft, changes, member) {
+        Step::Free(patch) | Step::InPlace(patch) => Verdict::InPlace {
+            pace: patch.pace,
+            containers: patch.rebuild.into_iter().map(|rebuild| rebuild.container).collect(),
+        },
+        Step::Recreate(why) => Verdict::Recreate { why },
+        Step::Blocked(why) => Verdict::Blocked { why },
+        Step::Waiting => {
+            let why = draft.failures.last().map(|(_, message)| message.clone());
+            Verdict::Waits { why: why.unwrap_or_default() }
+        }
+    }
+}
+
+/// Puts the Pod beside those of its revision. One field that one of them cannot take is taken by none.
+fn add_to_group(
+    context: Context<'_>,
+    changes: &mut Changes,
+    groups: &mut Vec<Group>,
+    member: &Member,
+    revision: Option<&Box<str>>,
+) {
+    let fields = fields(context, changes, member);
+    let same_paths = |group: &Group| group.fields.iter().map(|one| &one.path).eq(fields.iter().map(|one| &one.path));
+    let known = groups.iter_mut().find(|group| group.revision.as_ref() == revision && same_paths(group));
+    let Some(group) = known else {
+        groups.push(Group { revision: revision.cloned(), pods: vec![member.pod.name.clone()], fields });
+        return;
+    };
+    group.pods.push(member.pod.name.clone());
+    for (held, field) in group.fields.iter_mut().zip(fields) {
+        if held.in_place && !field.in_place {
+            *held = field;
+        }
+    }
+}
+
+fn fields(context: Context<'_>, changes: &mut Changes, member: &Member) -> Vec<FieldOutlook> {
+    let change = changes.of(context, member);
+    let cluster = Cluster {
+        abilities: &context.snapshot.abilities,
+        in_place_only: false,
+        rules: &step::rules(context),
+        now: context.view.now,
+    };
+    let reasons = match change.for_pod(&member.pod, &cluster) {
+        Decision::Recreate { reasons } | Decision::Blocked { reasons } => reasons,
+        _ => Vec::new(),
+    };
+    let by_policy = context.spec.rolling.policy == PodUpdatePolicy::ReCreate;
+    let outlook = |difference: &Difference| {
+        let against =
+            if by_policy { Some("podUpdatePolicy is ReCreate") } else { reason_of(&reasons, &difference.path) };
+        FieldOutlook {
+            path: difference.path.clone(),
+            class: difference.class,
+            in_place: against.is_none(),
+            why: against.unwrap_or(&difference.reason).to_owned(),
+            old: difference.old.clone(),
+            new: difference.new.clone(),
+        }
+    };
+    let mut fields: Vec<FieldOutlook> = change.differences.iter().map(outlook).collect();
+    fields.extend(claim_fields(context, member));
+    fields
+}
+
+/// Claim templates that come or go.
+fn claim_fields(context: Context<'_>, member: &Member) -> Vec<FieldOutlook> {
+    let (old, new) = step::claim_names(context, member);
+    let old_set: BTreeSet<&str> = old.iter().map(|name| &**name).collect();
+    let (old, new): (Vec<&str>, Vec<&str>) =
+        (old_set.iter().copied().collect(), new.iter().map(|name| &**name).collect());
+    let field = |reason: String| {
+        let (path, why) = reason.split_once(": ")?;
+        Some(FieldOutlook {
+            path: path.to_owned(),
+            class: Class::Static,
+            in_place: false,
+            why: why.to_owned(),
+            old: None,
+            new: None,
+        })
+    };
+    claim_reasons(&old, &new).into_iter().filter_map(field).collect()
+}
+
+/// What stands against one field, of reasons that begin with the paths that they are about.
+fn reason_of<'a>(reasons: &'a [String], path: &str) -> Option<&'a str> {
+    reasons.iter().find_map(|reason| {
+        let (paths, why) = reason.split_once(": ")?;
+        paths.split(", ").any(|one| one == path).then_some(why)
+    })
+}

@@ -156,6 +156,7 @@ fn answer(snapshot: &mut Snapshot, question: Question, pod: &Value, facts: Optio
             answers.templates.insert(hash, TemplateAnswer::Defaulted(Arc::new(with_defaults(&template))));
         }
         Question::WholePod { uid, .. } => drop(answers.whole_pods.insert(uid, Arc::new(pod.clone()))),
+        Question::BoundClaim { name } => drop(answers.bound_claims.insert(name, None)),
         Question::Ability { .. } => snapshot.abilities = Abilities::stock(),
     }
 }

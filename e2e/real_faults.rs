@@ -48,7 +48,8 @@ async fn killed_at(space: &Space, role: &str, moment: Moment, tag: &str, restart
     let case = format!("{role} killed when web-1 {what}");
     for (old, new) in before.iter().zip(space.pods_of("web").await?) {
         let name = pod_name(&new);
-        ensure_eq!(uid(&new), uid(old), "{case}: UID of {name}");
+        let address = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+        ensure_eq!((uid(&new), address(&new)), (uid(old), address(old)), "{case}: UID and address of {name}");
         ensure!(container_id(&new) != container_id(old) && is_ready(&new), "{case}: {name} was not updated");
         ensure_eq!(restart_counts(&new).into_values().collect::<Vec<_>>(), [restarts], "{case}: restarts of {name}");
         let version = space.kubectl(&["exec", name, "--", "cat", "/version"], None)?;

@@ -141,6 +141,8 @@ pub struct Request {
     /// The client has given up: nobody hears the answer.
     pub abandoned: bool,
     pub fault: Option<Fault>,
+    /// For another set than the one that is looked at.
+    pub is_for_another: bool,
     /// Of a deletion, in place of the object's own.
     pub grace_seconds: Option<i64>,
 }

@@ -39,6 +39,7 @@ impl World {
             read: one.run.as_ref().map_or_else(Read::default, |run| run.read.clone()),
             abandoned: false,
             fault: None,
+            is_for_another: false,
             grace_seconds: None,
         }
     }

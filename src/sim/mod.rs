@@ -8,6 +8,7 @@ mod chaos;
 mod cluster;
 mod container;
 mod controller;
+mod crowd;
 mod executor;
 mod facts;
 mod honesty;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
-use super::oracle_rules::{judge_create, judge_revision_delete, means, short};
+use super::oracle_rules::{judge_create, judge_hooks, judge_revision_delete, means, short};
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
 use crate::api::{Disruption, names};
@@ -75,6 +75,7 @@ impl Oracle {
 
     pub fn changed(&mut self, now: i64, kind: Kind, change: &Change, cluster: &Cluster) {
         match (kind, &change.object) {
+            (Kind::Set, _) if *change.name != *SET => {}
             (Kind::Set, Some(object)) => self.set_changed(object),
             (Kind::Set, None) => self.outstanding.clear(),
             (Kind::Revision, Some(object)) => {
@@ -251,6 +252,7 @@ impl Oracle {
         }
         self.judge_revision_change(action, pod, window)?;
         self.judge_reason(action, pod, window)?;
+        judge_hooks(action, pod, window)?;
         self.judge_budget(request, action, pod, window, store)
     }
 

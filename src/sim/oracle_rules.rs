@@ -9,8 +9,8 @@ use super::oracle::SetState;
 use super::store::{Kind, Store};
 use super::world::SET;
 use crate::inplace::differences;
-use crate::model::{Ordinal, canonical};
-use crate::plan::action::Action;
+use crate::model::{HookState, Ordinal, PodFacts, canonical};
+use crate::plan::action::{Action, DeleteWhy, PatchWhy};
 
 pub fn short(action: &Action) -> String {
     let mut text = format!("{action:?}");
@@ -69,4 +69,20 @@ pub fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<()
         (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
         _ => Ok(()),
     }
+}
+
+/// A Pod in service that a hook holds stays as it is.
+pub fn judge_hooks(action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
+    let hook = |state: &SetState| match action {
+        Action::PatchPod { why: PatchWhy::InPlace, .. } => state.spec.hooks.in_place_update.clone(),
+        Action::DeletePod { why: DeleteWhy::Terminal | DeleteWhy::InPlaceTimeout, .. } => None,
+        Action::DeletePod { .. } => state.spec.hooks.pre_delete.clone(),
+        _ => None,
+    };
+    let states = [HookState::Normal, HookState::PreparingUpdate, HookState::PreparingDelete];
+    let serves = pod.is_ready() && pod.hook_state().is_some_and(|state| states.contains(&state));
+    if serves && window.iter().all(|state| hook(state).is_some_and(|hook| hook.held_by(pod).is_some())) {
+        return Err(format!("hooks: {} is taken down and a hook holds it", pod.name));
+    }
+    Ok(())
 }

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::chaos::Fault::{Cut, Lose, Refuse};
+use super::chaos::Point::{Read, Write};
 use super::mutants::Mutant;
 use super::run::run_script;
+use super::script::Step::CreateSet;
 use super::script::{Script, Step, Swarm, template};
 use super::store::Kind;
+use super::sweep::{Layer, wire};
 use super::wire::run_on_the_wire;
 use super::workloads::{calm, use_template};
 
@@ -62,6 +66,11 @@ fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
     }
 }
 
+/// A run as `shrink` prints it.
+fn holds(layer: Layer, script: Script) {
+    assert_eq!(layer(script).violation, None);
+}
+
 /// The same story with the model and with the real manager.
 fn tell_both(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
     tell(seeds, swarm, set, story);
@@ -105,6 +114,8 @@ fn a_controller_that_is_behind_leaves_the_newest_revision_alone() {
         (60 * SECOND + 1, use_template("B")),
     ];
     tell(30, &calm(2, 300), &set(1, json!({})), &story);
+    let broken = try_out(30, &calm(2, 300), &set(1, json!({})), &story, Some(Mutant::HistoryWithoutALook));
+    assert!(broken.is_err_and(|violation| violation.contains("S14") || violation.contains("L1")));
 }
 
 /// The entry of another controller's disruption, and a view of the Pod from before it: only a live
@@ -147,4 +158,32 @@ fn a_pod_is_not_judged_by_itself_because_a_view_lacks_its_revision() {
     let mut set = set(2, json!({}));
     set["template"] = template("C");
     tell_both(5, &Swarm { restart_ms: 200_000, ..calm(2, 30) }, &set, &story);
+}
+
+/// The same, as it was found: the first watch of revisions was never answered.
+#[test]
+fn a_watch_that_is_never_answered_leaves_nothing_of_the_old_template() {
+    holds(
+        wire,
+        Script {
+            seed: 15,
+            swarm: Swarm { lease: true, ..calm(2, 5) },
+            set: set(4, json!({})),
+            steps: vec![(0, CreateSet), (33_837, use_template("labels"))],
+            peace_ms: 33_847,
+            faults: Some(vec![
+                (Read(12), Lose),
+                (Read(13), Refuse(503)),
+                (Write(2), Cut),
+                (Read(64), Lose),
+                (Write(12), Refuse(409)),
+                (Write(14), Refuse(409)),
+                (Read(71), Refuse(429)),
+                (Read(73), Refuse(429)),
+                (Read(76), Lose),
+            ]),
+            behind: Vec::new(),
+            customised: false,
+        },
+    );
 }

@@ -113,6 +113,9 @@ impl World {
             }
             Phase::Reaching { since_ms, writes_before } => {
                 self.remove_foreign_pods();
+                if self.set_version().is_none() {
+                    self.ask_for_what_can_be();
+                }
                 match self.reached() {
                     Ok(()) => {
                         self.phase = Phase::Resting;
@@ -225,6 +228,9 @@ impl World {
             return Err("there are Pods that should not be".to_owned());
         }
         let mut helpers = self.store.all(Kind::Pod).filter_map(|(_, pod)| pod.pod()?.helper.as_ref());
+        if self.wire.is_some() && self.swarm.crowd {
+            self.crowd_is_right()?;
+        }
         if helpers.any(|helper| helper.owner_uid == object.uid) {
             return Err("there are helper Pods that nobody waits for".to_owned());
         }
@@ -255,12 +261,21 @@ impl World {
         if condition("ReplicaFailure").is_some_and(|(status, _)| status == "True") {
             return Err(format!("ReplicaFailure is {:?}", condition("ReplicaFailure")));
         }
-        self.history_is_right(&spec, status)
+        self.history_is_right(&object.uid, &spec, status)
     }
 
-    fn history_is_right(&self, spec: &ValidSpec, status: &crate::api::AdvancedStatefulSetStatus) -> Result<(), String> {
-        let spare =
-            self.store.all(Kind::Revision).filter(|(name, _)| Some(*name) != status.update_revision.as_deref()).count();
+    fn history_is_right(
+        &self,
+        set_uid: &str,
+        spec: &ValidSpec,
+        status: &crate::api::AdvancedStatefulSetStatus,
+    ) -> Result<(), String> {
+        let spare = self
+            .store
+            .all(Kind::Revision)
+            .filter(|(_, one)| facts::controller(&one.value).is_none_or(|owner| *owner.uid == *set_uid))
+            .filter(|(name, _)| Some(*name) != status.update_revision.as_deref())
+            .count();
         match spec.revision_history_limit {
             Some(limit) if spare > limit => Err(format!("{spare} spare revisions, the limit is {limit}")),
             _ => Ok(()),

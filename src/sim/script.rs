@@ -26,6 +26,8 @@ pub struct Swarm {
     pub clock_behind_ms: i64,
     /// The managers elect a leader. Only on the wire.
     pub lease: bool,
+    /// There are other sets. Only on the wire.
+    pub crowd: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -199,6 +201,7 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         restart_ms: random.pick(&[50, 3000, 30_000]),
         clock_behind_ms: random.pick(&[0, 0, 0, 1500, 40_000]),
         lease: random.per_mille(300),
+        crowd: random.per_mille(250),
     }
 }
 

@@ -75,6 +75,12 @@ impl World {
 
     /// A write, under the eyes of the oracle.
     pub fn commit(&mut self, request: &Request) -> Outcome {
+        if request.is_for_another {
+            return match self.write(request) {
+                Ok(object) => Outcome::Done(Some(object)),
+                Err(Refused { code, message }) => Outcome::Refused(code, message),
+            };
+        }
         self.oracle.before(request, &self.store, &self.cluster);
         if self.quota_used_up && request.verb == Verb::Create && request.kind == Kind::Pod {
             return Outcome::Refused(403, "exceeded quota: pods".to_owned());

@@ -111,7 +111,7 @@ impl Smaller {
             Script { swarm, ..script.clone() }
         };
         self.offer(one(&self.script.clone()));
-        for index in 0..8 {
+        for index in 0..9 {
             let mut swarm = self.script.swarm.clone();
             match index {
                 0 => swarm.watch_lag_ms = quiet.watch_lag_ms,
@@ -121,7 +121,8 @@ impl Smaller {
                 4 => swarm.collector_lag_ms = quiet.collector_lag_ms,
                 5 => swarm.restart_ms = quiet.restart_ms,
                 6 => swarm.clock_behind_ms = 0,
-                _ => swarm.lease = false,
+                7 => swarm.lease = false,
+                _ => swarm.crowd = false,
             }
             if swarm != self.script.swarm {
                 self.offer(Script { swarm, ..self.script.clone() });

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::admission;
 use super::facts;
 use super::merge::merge;
+use super::world::SET;
 use crate::inplace::with_defaults;
 use crate::model::{ClaimFacts, PodFacts, RevisionFacts, SetFacts};
 
@@ -46,7 +47,7 @@ pub enum Facts {
     Pod(Arc<PodFacts>),
     Claim(Arc<ClaimFacts>),
     Revision(Arc<RevisionFacts>),
-    Lease,
+    Other,
 }
 
 /// Which part of an object a patch may change.
@@ -324,11 +325,16 @@ impl Store {
             uid: facts::text(&value, "/metadata/uid"),
             as_made: self.get(kind, name).is_none(),
             facts: match kind {
-                Kind::Set => Facts::Set(facts::set(&value).or_else(|message| refused(422, message))?),
+                // Another than the one that is looked at may be such that nobody understands it.
+                Kind::Set => match facts::set(&value) {
+                    Ok(set) => Facts::Set(set),
+                    Err(message) if name == SET => return refused(422, message),
+                    Err(_) => Facts::Other,
+                },
                 Kind::Pod => Facts::Pod(Arc::new(facts::pod(&value))),
                 Kind::Claim => Facts::Claim(Arc::new(facts::claim(&value))),
                 Kind::Revision => Facts::Revision(Arc::new(facts::revision(&value))),
-                Kind::Lease => Facts::Lease,
+                Kind::Lease => Facts::Other,
             },
             value,
         });

@@ -182,6 +182,16 @@ fn a_run_can_be_made_again_from_its_faults() {
     }
 }
 
+#[test]
+fn a_failing_run_is_made_smaller() {
+    let broken: Layer = |script| run_script(script, Some(Mutant::IgnorePause), false);
+    let script = (1..).map(draw).find(|script| script.steps.len() > 6 && broken(script.clone()).violation.is_some());
+    let small = shrink(&script.unwrap(), broken).unwrap();
+    let set_up_and_two_edits = 3;
+    assert!(small.script.steps.len() <= set_up_and_two_edits, "{:?}", small.script.steps);
+    assert!(small.as_test("model").contains("holds(model, Script {"));
+}
+
 /// `SIM_SWEEP=1`: all workloads with everything; `SIM_WORKLOAD` names one. Else a part of some.
 #[test]
 fn every_fault_at_every_place() {

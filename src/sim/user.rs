@@ -79,6 +79,13 @@ impl World {
                 }
             }
         }
+        // In the foreground: the set stays until all that it owns is gone.
+        if !orphan && self.random.per_mille(500) {
+            drop(self.store.change(Kind::Set, SET, |value| {
+                value["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+            }));
+            self.collect_soon();
+        }
         drop(self.store.delete(Kind::Set, SET, &Guard::default(), None));
     }
 

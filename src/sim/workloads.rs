@@ -23,6 +23,7 @@ pub fn calm(controllers: usize, request_ms: i64) -> Swarm {
         restart_ms: 50,
         clock_behind_ms: 0,
         lease: false,
+        crowd: false,
     }
 }
 

@@ -22,6 +22,9 @@ pub fn run_on_the_wire(script: Script, mutant: Option<Mutant>, keep_trace: bool)
         let managers = world.controllers.len();
         world.controllers.clear();
         world.wire = Some(Wire::new(managers));
+        if world.swarm.crowd {
+            world.make_crowd();
+        }
         let mut driver = Driver { shared: Shared::new(world), lives: (0..managers).map(|_| None).collect() };
         let broken = driver.run().await.err();
         for life in driver.lives.iter().flatten() {

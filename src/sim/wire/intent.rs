@@ -10,7 +10,7 @@ use crate::sim::controller::{Intent, Read, Request, Verb};
 use crate::sim::facts;
 use crate::sim::store::{Guard, Kind};
 use crate::sim::summary::summary;
-use crate::sim::world::{World, note};
+use crate::sim::world::{SET, World, note};
 
 impl World {
     /// A manager has made a plan.
@@ -25,7 +25,7 @@ impl World {
             Read { set_version: honest.set.resource_version.parse().unwrap_or(0), set_uid: honest.set.uid.clone() };
         let Some(wire) = &mut self.wire else { return };
         if let Some(seen) = wire.managers.get_mut(manager).filter(|seen| seen.epoch == epoch) {
-            seen.plan = Some((read, plan.clone()));
+            seen.plans.insert(honest.set.name.clone(), (read, plan.clone()));
         }
         if self.oracle.violation.is_some() {
             wire.changed.notify_one();
@@ -37,9 +37,7 @@ impl World {
             format!("m{} sends what no plan asked for: {} {:?} {}", call.manager, call.method, call.resource, call.name)
         };
         let Resource::Stored(kind) = call.resource else { return Err(unplanned()) };
-        let seen =
-            self.wire.as_ref().and_then(|wire| wire.managers.get(call.manager)).and_then(|seen| seen.plan.as_ref());
-        let (read, plan) = seen.ok_or_else(unplanned)?;
+        let manager = self.wire.as_ref().and_then(|wire| wire.managers.get(call.manager)).ok_or_else(unplanned)?;
         let name = if call.name.is_empty() { name_of(&call.body) } else { call.name.clone() };
         let verb = verb(call).ok_or_else(unplanned)?;
         let text = |pointer: &str| Some(facts::text(&call.body, pointer)).filter(|text| !text.is_empty());
@@ -47,16 +45,14 @@ impl World {
             Verb::Delete => Guard { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion") },
             _ => Guard { uid: text("/metadata/uid"), version: text("/metadata/resourceVersion") },
         };
-        let intent = match (kind, verb) {
-            (Kind::Set, Verb::PutStatus) => Some(Intent::Status),
-            (Kind::Claim, Verb::Create) => makes_claim(plan, &name).then_some(Intent::Claim),
-            (Kind::Revision, _) => revision(plan, verb, &name).map(Intent::Revision),
-            (Kind::Pod | Kind::Claim, _) => {
-                let uid = guard.uid.as_deref();
-                let mut all = plan.actions.iter().flatten().chain(&plan.disruptions);
-                all.find(|action| is_it(action, kind, verb, &name, uid)).cloned().map(Intent::Act)
-            }
-            _ => None,
+        let mut found = manager.plans.iter().filter_map(|(set, (read, plan))| {
+            Some((set, read, intent(plan, set, kind, verb, &name, guard.uid.as_deref())?))
+        });
+        let (set, read, intent) = match found.next() {
+            Some((set, read, intent)) => (&**set, read.clone(), intent),
+            // Of a set that cannot be understood there is no plan, and only a condition of it is written.
+            None if kind == Kind::Set && verb == Verb::PatchStatus => ("", Read::default(), Intent::Status),
+            None => return Err(unplanned()),
         };
         let body = if verb == Verb::PutStatus { call.body["status"].clone() } else { call.body.clone() };
         Ok(Request {
@@ -68,8 +64,9 @@ impl World {
             name: name.into(),
             body,
             guard,
-            intent: intent.ok_or_else(unplanned)?,
-            read: read.clone(),
+            intent,
+            read,
+            is_for_another: set != SET,
             abandoned: false,
             fault: None,
             grace_seconds: call.body.get("gracePeriodSeconds").and_then(serde_json::Value::as_i64),
@@ -84,10 +81,24 @@ fn verb(call: &Call) -> Option<Verb> {
         ("PUT", "status", _) => Verb::PutStatus,
         ("PATCH", "", true) => Verb::MergePatch,
         ("PATCH", "", false) => Verb::Patch,
-        ("PATCH", "status", false) => Verb::PatchStatus,
+        ("PATCH", "status", _) => Verb::PatchStatus,
         ("PATCH", "resize", false) => Verb::Resize,
         _ => return None,
     })
+}
+
+/// What of a plan a write carries out.
+fn intent(plan: &Plan, set: &str, kind: Kind, verb: Verb, name: &str, uid: Option<&str>) -> Option<Intent> {
+    match (kind, verb) {
+        (Kind::Set, Verb::PutStatus) => (name == set).then_some(Intent::Status),
+        (Kind::Claim, Verb::Create) => makes_claim(plan, name).then_some(Intent::Claim),
+        (Kind::Revision, _) => revision(plan, verb, name).map(Intent::Revision),
+        (Kind::Pod | Kind::Claim, _) => {
+            let mut all = plan.actions.iter().flatten().chain(&plan.disruptions);
+            all.find(|action| is_it(action, kind, verb, name, uid)).cloned().map(Intent::Act)
+        }
+        _ => None,
+    }
 }
 
 fn makes_claim(plan: &Plan, name: &str) -> bool {

@@ -52,8 +52,8 @@ pub struct ManagerSeen {
     pub alive: bool,
     /// Grows with each crash.
     pub epoch: u64,
-    /// The last whole plan, which its writes carry out.
-    pub plan: Option<(Read, Plan)>,
+    /// The last plan for each set, which its writes carry out.
+    pub plans: BTreeMap<Box<str>, (Read, Plan)>,
     pub restarts: u64,
 }
 

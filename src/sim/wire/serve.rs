@@ -151,7 +151,7 @@ impl World {
         let Some(seen) = wire.managers.get_mut(manager).filter(|seen| !seen.alive) else { return };
         seen.alive = true;
         seen.restarts += 1;
-        seen.plan = None;
+        seen.plans.clear();
         wire.commands.push(Command::Start(manager));
         note!(self, "m{manager} starts");
     }

@@ -27,10 +27,11 @@ mutants: ## how many of so many seeds notice each fault that is put in on purpos
 
 .PHONY: crds
 
-crds: ## write the definition, its reference page and docs/inplace.md again
+crds: ## write the definition, its reference page, docs/inplace.md and docs/kubectl-asts.md again
 	@cargo run --quiet --bin crdgen > crds/advancedstatefulsets.yaml.new && mv crds/advancedstatefulsets.yaml.new crds/advancedstatefulsets.yaml
 	@cargo run --quiet --bin crdgen -- --docs > docs/api.md.new && mv docs/api.md.new docs/api.md
 	@cargo run --quiet --bin crdgen -- --inplace docs/inplace-trace.md > docs/inplace.md.new && mv docs/inplace.md.new docs/inplace.md
+	@cargo run --quiet --bin crdgen -- --cli > docs/kubectl-asts.md.new && mv docs/kubectl-asts.md.new docs/kubectl-asts.md
 
 .PHONY: trace
 
@@ -41,7 +42,10 @@ trace: ## how many re-creations are avoided over a made-up trace of changes; wri
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/asts-manager
 
-.PHONY: demo bench manager
+.PHONY: demo bench manager plugin
+
+plugin: ## build kubectl-asts as it is released: one static file; put it on the PATH for kubectl asts
+	cargo build --release --config config/rust/static.toml --target $(HOST) --bin kubectl-asts
 
 manager: ## build the manager as it is released: one static file
 	cargo build --release --config config/rust/static.toml --target $(HOST) --bin asts-manager

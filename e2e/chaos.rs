@@ -224,8 +224,10 @@ async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
         let name = "crd/advancedstatefulsets.apps.asts.dev";
         space.kubectl(&["patch", name, "--type=json", "-p", &patch.to_string()], None)?;
         space.create_settled(set("web", json!({}))).await?;
+        space.create_settled(set("odd", json!({"replicas": 0}))).await?;
+        space.write_condition("odd", "BackedUp").await?;
         eventually(seconds(20), "the definition is open", async || {
-            space.create(set("odd", json!({"podManagementPolicy": "Sideways"}))).await
+            space.edit("odd", json!({"podManagementPolicy": "Sideways"})).await
         })
         .await?;
         eventually(seconds(30), "ReplicaFailure says why", async || {
@@ -235,6 +237,8 @@ async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
                 conditions.iter().find(|condition| condition["type"] == "ReplicaFailure").context("the condition")?;
             let message = told["message"].as_str().unwrap_or_default();
             ensure!(told["status"] == "True" && message.contains("Sideways"), "it says {told}");
+            let kept = conditions.iter().any(|it| it["type"] == "BackedUp" && it["status"] == "True");
+            ensure!(kept, "the condition that another wrote is gone: {conditions:?}");
             Ok(())
         })
         .await?;

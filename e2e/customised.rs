@@ -3,6 +3,7 @@
 //! skipped where it is not given.
 
 mod containers;
+mod denied;
 mod follows;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
@@ -17,6 +18,7 @@ const TESTS_AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     let tests = [
+        denied::tests(),
         follows::tests(),
         real_restarts::tests(),
         rows::customised::tests(),

@@ -6,6 +6,15 @@ mod adoption;
 mod chaos;
 mod claim_growth;
 mod claims;
+mod cli_plan;
+mod cli_adopt;
+mod cli_convert;
+mod cli_live;
+mod cli_plugin;
+mod cli_rollout;
+mod cli_run;
+mod cli_show;
+mod cli_state;
 mod crd;
 mod crd_cases;
 mod deletion;
@@ -33,8 +42,10 @@ mod restarts;
 mod revisions;
 mod rollout;
 mod scale;
+mod schema;
 mod smoke;
 mod status;
+mod tutorial;
 
 use std::process::ExitCode;
 
@@ -53,6 +64,12 @@ fn tests() -> Vec<Test> {
         chaos::tests(),
         claim_growth::tests(),
         claims::tests(),
+        cli_plan::tests(),
+        cli_adopt::tests(),
+        cli_convert::tests(),
+        cli_live::tests(),
+        cli_rollout::tests(),
+        cli_show::tests(),
         crd::tests(),
         deletion::tests(),
         environment::tests(),
@@ -76,7 +93,9 @@ fn tests() -> Vec<Test> {
         revisions::tests(),
         rollout::tests(),
         scale::tests(),
+        schema::tests(),
         status::tests(),
+        tutorial::tests(),
     ]
     .concat()
 }

@@ -1,6 +1,10 @@
 //! Tests on this machine's own kubelet and containerd: what no fake node can show. They need root,
 //! and are skipped where it is not given.
 
+// What only the tests with fake nodes use.
+#[allow(dead_code)]
+mod cli_plugin;
+mod cli_state;
 mod containers;
 // What only the tests with fake nodes use.
 #[allow(dead_code, unused_imports)]
@@ -8,6 +12,7 @@ mod harness;
 #[allow(dead_code)]
 mod live;
 mod real;
+mod real_adopt;
 mod real_faults;
 mod real_pulls;
 mod real_restarts;
@@ -20,8 +25,15 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn tests() -> Vec<harness::Test> {
-    [real::tests(), real_pulls::tests(), real_restarts::tests(), rows::stock::tests(), rows::resources::tests()]
-        .concat()
+    [
+        real::tests(),
+        real_adopt::tests(),
+        real_pulls::tests(),
+        real_restarts::tests(),
+        rows::stock::tests(),
+        rows::resources::tests(),
+    ]
+    .concat()
 }
 
 /// The last test kills the node's own programs.

@@ -1,7 +1,6 @@
 //! What the status says, and what users read of it.
 
-use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::manifest::{rolling_update, with};
 use crate::harness::space::{is_ready, pod_condition, uid};
@@ -91,13 +90,7 @@ async fn a_set_of_no_pods_is_available(space: Space) -> Result {
 
 async fn conditions_of_others_are_kept(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
-    let set = space.sets().get_status("web").await?;
-    let mut conditions: Value = set.data["status"]["conditions"].clone();
-    if let Some(list) = conditions.as_array_mut() {
-        list.push(json!({"type": "BackedUp", "status": "True"}));
-    }
-    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-    space.sets().patch_status("web", &PatchParams::default(), &patch).await?;
+    space.write_condition("web", "BackedUp").await?;
     space.set_image("web", "v2").await?;
     space.settled("web").await?;
     let kept = space.condition("web", "BackedUp").await?;
@@ -109,12 +102,7 @@ async fn conditions_of_others_are_kept(space: Space) -> Result {
 async fn more_replicas_than_can_be_planned_are_refused_and_nothing_else_changes(space: Space) -> Result {
     space.create_settled(set("web", json!({"replicas": 2}))).await?;
     let before: Vec<String> = space.pods_of("web").await?.iter().map(uid).collect();
-    let mut conditions = space.sets().get_status("web").await?.data["status"]["conditions"].clone();
-    if let Some(list) = conditions.as_array_mut() {
-        list.push(json!({"type": "BackedUp", "status": "True"}));
-    }
-    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-    space.sets().patch_status("web", &PatchParams::default(), &patch).await?;
+    space.write_condition("web", "BackedUp").await?;
     space.scale("web", 100_001).await?;
     let condition = space.condition_is("web", "ReplicaFailure", "True", Some("InvalidSpec")).await?;
     let message = condition.message.unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-const PURE: [&str; 4] = ["src/api", "src/model", "src/inplace", "src/plan"];
+const PURE: [&str; 5] = ["src/api", "src/model", "src/inplace", "src/plan", "src/cli/plan/forecast"];
 const BANNED: [&str; 14] = [
     "kube::Client",
     "Api<",

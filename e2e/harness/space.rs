@@ -158,6 +158,17 @@ impl Space {
         .await
     }
 
+    /// Adds a condition to the set's as another program would.
+    pub async fn write_condition(&self, name: &str, type_: &str) -> Result {
+        let mut conditions = self.sets().get_status(name).await?.data["status"]["conditions"].clone();
+        if let Some(list) = conditions.as_array_mut() {
+            list.push(json!({"type": type_, "status": "True"}));
+        }
+        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        self.sets().patch_status(name, &PatchParams::default(), &patch).await.context("patch the set's status")?;
+        Ok(())
+    }
+
     /// Waits until the status, taken of the present spec, is as the check wants it.
     pub async fn status_is(
         &self,

@@ -20,7 +20,7 @@ use super::cluster::Cluster;
 use super::manager::Manager;
 use super::{Context, Failure, Result, Space, install, report};
 
-const TEST_LIMIT: Duration = Duration::from_secs(180);
+const TEST_LIMIT_SECONDS: u64 = 180;
 const NAMESPACE_LENGTH_MAX: usize = 48;
 
 type TestFuture = Pin<Box<dyn Future<Output = Result>>>;
@@ -121,10 +121,11 @@ impl Suite {
             let namespace = self.make_namespace(test.name()).await?;
             let space = Space::new(self.clone(), namespace.clone());
             let body = AssertUnwindSafe((test.body)(space)).catch_unwind();
-            let outcome = match tokio::time::timeout(TEST_LIMIT, body).await {
+            let limit = test_limit();
+            let outcome = match tokio::time::timeout(limit, body).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(panic)) => Err(Failure(format!("panicked: {}", panic_text(panic.as_ref())))),
-                Err(_) => Err(Failure(format!("not done within {} s", TEST_LIMIT.as_secs()))),
+                Err(_) => Err(Failure(format!("not done within {} s", limit.as_secs()))),
             };
             let told = match outcome {
                 Ok(()) => Ok(()),
@@ -164,6 +165,12 @@ impl Suite {
             }
         });
     }
+}
+
+/// `ASTS_TEST_SECONDS` gives a test that was asked for more than usual its time.
+fn test_limit() -> Duration {
+    let asked = std::env::var("ASTS_TEST_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(asked.unwrap_or(TEST_LIMIT_SECONDS))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

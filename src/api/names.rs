@@ -60,6 +60,13 @@ pub fn is_own_pod_annotation(key: &str) -> bool {
 /// a JSON object of names, each with the size that was asked for, or null where that is not known.
 pub const REVISION_CLAIMS_ANNOTATION: &str = "apps.asts.dev/volume-claims";
 
+/// Namespace in which the manager is installed.
+pub const MANAGER_NAMESPACE: &str = "asts-system";
+/// Name of the Lease of the manager that leads.
+pub const MANAGER_LEASE: &str = "asts-manager";
+/// Annotation of that Lease: the version of the manager that holds it.
+pub const MANAGER_VERSION_ANNOTATION: &str = "apps.asts.dev/manager-version";
+
 /// Readiness gate of Pods that may be updated in place.
 pub const READINESS_GATE: &str = "InPlaceUpdateReady";
 /// Reason of a closed gate: containers are being, or about to be, re-created.

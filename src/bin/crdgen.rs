@@ -1,4 +1,4 @@
-//! Writes the CustomResourceDefinition, its reference page, or the page about updates in place, to
+//! Writes the CustomResourceDefinition, its reference page, the page about updates in place, or that of the plugin, to
 //! standard output.
 
 use std::io::Write;
@@ -17,6 +17,9 @@ struct Arguments {
     /// Write the page about updates in place (Markdown) instead, with the figures of this file.
     #[arg(long, value_name = "FILE")]
     inplace: Option<PathBuf>,
+    /// Write the reference page of the plugin (Markdown) instead.
+    #[arg(long)]
+    cli: bool,
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn text(arguments: &Arguments) -> Result<String, String> {
             let trace = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
             asts::inplace::docs::markdown(&trace).map_err(|error| error.to_string())
         }
+        None if arguments.cli => Ok(asts::cli::reference::markdown()),
         None if arguments.docs => asts::api::docs::markdown().map_err(|error| error.to_string()),
         None => asts::api::crd::yaml().map_err(|error| error.to_string()),
     }

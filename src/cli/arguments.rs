@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::connect::ConnectionFlags;
 use super::error::CliError;
-use super::{Exit, plan, rollout, version};
+use super::{Exit, adopt, completion, convert, diff, events, get, plan, release, rollout, version};
 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
@@ -21,9 +21,23 @@ pub struct Arguments {
 pub enum Verb {
     /// Show what a change would do to a set and its Pods, before it is made
     Plan(Box<plan::PlanFlags>),
+    /// Print what a shell needs to complete this plugin's words
+    Completion(completion::Completion),
+    /// Show what changed between two revisions of a set
+    Diff(diff::Diff),
+    /// Show the events of a set, its Pods, claims and revisions, in order
+    Events(events::Events),
+    /// Show a set with its revisions and Pods as a tree, also as it changes
+    Get(get::Get),
     /// Manage the rollout of sets, as kubectl rollout does for Deployments
     #[command(subcommand)]
     Rollout(rollout::Verb),
+    /// Turn manifests of StatefulSets, native or of OpenKruise, into AdvancedStatefulSets
+    Convert(convert::Convert),
+    /// Take over a running StatefulSet, with no Pod restarted
+    Adopt(adopt::Adopt),
+    /// Give the Pods of a set back to a native StatefulSet, with none restarted
+    Release(release::Release),
     /// Print the version of this plugin, and of the managers that are found
     Version(version::Version),
 }
@@ -32,7 +46,14 @@ impl Verb {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         match self {
             Verb::Plan(verb) => verb.run(connection).await,
+            Verb::Completion(verb) => verb.run(),
+            Verb::Diff(verb) => verb.run(connection).await,
+            Verb::Events(verb) => verb.run(connection).await,
+            Verb::Get(verb) => verb.run(connection).await,
             Verb::Rollout(verb) => verb.run(connection).await,
+            Verb::Convert(verb) => verb.run(),
+            Verb::Adopt(verb) => verb.run(connection).await,
+            Verb::Release(verb) => verb.run(connection).await,
             Verb::Version(verb) => verb.run(connection).await,
         }
     }

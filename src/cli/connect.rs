@@ -60,6 +60,8 @@ pub struct ConnectionFlags {
 pub struct Session {
     pub client: Client,
     pub namespace: String,
+    /// It was given by a flag: objects of another are refused.
+    pub namespace_is_given: bool,
 }
 
 impl ConnectionFlags {
@@ -92,8 +94,9 @@ impl ConnectionFlags {
         let agent = concat!("kubectl-asts/", env!("CARGO_PKG_VERSION"));
         config.headers.push((header::USER_AGENT, HeaderValue::from_static(agent)));
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = super::target::checked(&namespace)?;
         let client = Client::try_from(config).map_err(|error| CliError::Client(Box::new(error)))?;
-        Ok(Session { client, namespace })
+        Ok(Session { client, namespace, namespace_is_given: self.namespace.is_some() })
     }
 
     async fn config(&self) -> Result<Config, CliError> {

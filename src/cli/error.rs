@@ -26,6 +26,9 @@ pub enum CliError {
     Output(#[from] std::io::Error),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
+    /// What went wrong with one set after another.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Many(Vec<CliError>),
     /// Anything else, said whole.
     #[error("{0}")]
     Failed(String),
@@ -42,6 +45,7 @@ impl CliError {
                 }
                 other => format!("error: {}", with_sources(other)),
             },
+            CliError::Many(errors) => errors.iter().map(CliError::shown).collect::<Vec<_>>().join("\n"),
             other => format!("error: {other}"),
         }
     }
@@ -54,7 +58,7 @@ impl From<kube::Error> for CliError {
 }
 
 /// An error and what caused it, without saying anything twice.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -69,8 +69,10 @@ fn files(path: &Path, descent: Descent) -> Result<Vec<PathBuf>, CliError> {
 /// The objects of a text; `place` names it in errors. Empty documents are left out, also from the count.
 pub fn parse(place: &str, text: &str) -> Result<Vec<Manifest>, CliError> {
     let wrong = |error: String| CliError::Manifest { place: place.to_owned(), message: error };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| wrong(format!("not YAML or JSON: {error}")))?;
+    // As kubectl reads it: YAML 1.1, where 0644 is an octal number.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| wrong(format!("not YAML or JSON: {error}")))?;
     let many = documents.len() > 1;
     let mut manifests = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
@@ -99,6 +101,16 @@ mod tests {
         assert_eq!(kinds, ["A", "B", "C"]);
         assert_eq!(found[1].place, "f, document 2");
         assert_eq!(parse("f", r#"{"kind": "A"}"#).unwrap()[0].place, "f");
+    }
+
+    #[test]
+    fn scalars_mean_what_they_mean_to_kubectl() {
+        let text = "kind: A\nmode: 0644\nnumbers: [10, 1.5e9, 0o17]\nwords: [yes, off]\ntexts: ['0644', 12:30, 1Gi]\n";
+        let object = &parse("f", text).unwrap()[0].object;
+        assert_eq!(object["mode"], 420);
+        assert_eq!(object["numbers"], serde_json::json!([10, 1.5e9, 15]));
+        assert_eq!(object["words"], serde_json::json!([true, false]));
+        assert_eq!(object["texts"], serde_json::json!(["0644", "12:30", "1Gi"]));
     }
 
     #[test]

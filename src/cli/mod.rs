@@ -1,13 +1,29 @@
 //! The kubectl plugin: a file a verb. What a verb finds out is a value; what it prints is made of that value.
 
+mod adopt;
 mod arguments;
+mod completion;
 mod connect;
+mod convert;
+mod diff;
+mod each;
 mod error;
+mod events;
+mod follow;
+mod get;
 mod manifest;
+mod migrate;
 mod output;
+mod phase;
 mod plan;
+mod print;
+pub mod reference;
+mod release;
 mod rollout;
+mod seen;
 mod target;
+mod terminal;
+mod tree;
 mod version;
 
 use std::ffi::OsString;
@@ -37,11 +53,17 @@ impl From<Exit> for ExitCode {
 
 /// Runs one call of the plugin to its end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => return refused(&error),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let outcome = if arguments.get(1).is_some_and(|word| word == completion::REQUEST) {
+        let words: Vec<String> = arguments[2..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        run(completion::answer(&words))
+    } else {
+        match Arguments::try_parse_from(arguments) {
+            Ok(arguments) => run(arguments.verb.run(&arguments.connection)),
+            Err(error) => return refused(&error),
+        }
     };
-    match run(arguments) {
+    match outcome {
         Ok(exit) => exit.into(),
         // Whoever read the output has seen enough.
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::SUCCESS.into(),
@@ -60,7 +82,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     if is_answer { Exit::SUCCESS.into() } else { Exit::FAILURE.into() }
 }
 
-fn run(arguments: Arguments) -> Result<Exit, CliError> {
+fn run(verb: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-    runtime.block_on(arguments.verb.run(&arguments.connection))
+    runtime.block_on(verb)
 }

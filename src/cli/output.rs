@@ -1,5 +1,7 @@
 //! Small things that verbs print and read alike.
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use super::error::CliError;
@@ -24,5 +26,26 @@ pub fn formatted(object: &Value, format: Format) -> Result<String, CliError> {
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             Ok(format!("{}/{name}\n", super::target::RESOURCE))
         }
+    }
+}
+
+/// Prints a line of progress at once. What is being done must not stop half way because nobody reads any more.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A text of somebody else's, in one line and without what a terminal would obey.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_others_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\td"), "a [2Jb c d");
     }
 }

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::actions::Done;
 use super::backoff::Chance;
-use super::client::{At, Kind, Verb};
+use super::client::{At, Kind, Verb, WRITES_IN_FLIGHT_MAX};
 use super::error::{CallError, Failure, Refused};
 use super::events::Subject;
 use super::memory::{SetMemory, is_shared};
@@ -19,12 +19,22 @@ use crate::control::cache::set::SetObject;
 use crate::model::SetFacts;
 use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
 
-/// Calls of one set at the same time.
-const CALLS_MAX: usize = 16;
+/// Calls of one set at the same time: as many as the manager makes at all, which all sets share fairly.
+const CALLS_MAX: usize = WRITES_IN_FLIGHT_MAX;
 
-/// Creates of one look. Each holds a whole Pod, and many sets may have one under way; the events
-/// of those that were made bring the next look.
-const CREATES_MAX: usize = 250;
+/// Creates of one look: so few that the Pods made before are seen to, and their gates opened, meanwhile. The
+/// events of those that were made bring the next look.
+const CREATES_MAX: usize = 64;
+
+/// How many Pods of a set are made at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtOnce(usize);
+
+impl Default for AtOnce {
+    fn default() -> Self {
+        AtOnce(1)
+    }
+}
 
 /// Drops the creates that are too many for one look.
 pub fn bound_creates(plan: &mut Plan) {
@@ -130,7 +140,8 @@ impl Reconciler {
         } else {
             creates.clear();
         }
-        let (created, acted) = tokio::join!(self.create_slowly(set, &creates), self.act_on_all(set, &others));
+        let create = self.create_slowly(set, &creates, &mut memory.creates_at_once);
+        let (created, acted) = tokio::join!(create, self.act_on_all(set, &others));
         if created.iter().any(|done| is_shared_refusal(&done.result)) {
             memory.refusals.creates_refused(&self.apiserver.chance);
         } else if created.iter().any(|done| done.result.is_ok()) {
@@ -144,23 +155,22 @@ impl Reconciler {
         claims_failed
     }
 
-    /// One at first, and one more at once for each that was made; no more after the first that is refused or fails.
-    async fn create_slowly<'a>(&self, set: &SetFacts, creates: &[&'a Action]) -> Vec<Done<'a>> {
+    /// One at first, and one more at once for each that was made, also by the next look; no more after the first that is
+    /// refused or fails, and one again after that.
+    async fn create_slowly<'a>(&self, set: &SetFacts, creates: &[&'a Action], at_once: &mut AtOnce) -> Vec<Done<'a>> {
         let mut waiting = creates.iter();
         let mut running = FuturesUnordered::new();
         let mut all = Vec::with_capacity(creates.len());
-        let mut at_once = 1;
         loop {
-            running.extend(waiting.by_ref().take(at_once - running.len()).map(|action| self.act(set, action)));
+            let room = at_once.0.saturating_sub(running.len());
+            running.extend(waiting.by_ref().take(room).map(|action| self.act(set, action)));
             let Some(done) = running.next().await else { return all };
             let stop = is_shared_refusal(&done.result)
                 || done.result.as_ref().is_err_and(|error| !matches!(error.failure, Failure::Refused(_)));
             if stop {
                 waiting = [].iter();
             }
-            if done.result.is_ok() {
-                at_once = CALLS_MAX.min(at_once + 1);
-            }
+            at_once.0 = if done.result.is_ok() { CALLS_MAX.min(at_once.0 + 1) } else { 1 };
             all.push(done);
         }
     }

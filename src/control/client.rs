@@ -21,7 +21,7 @@ use super::metrics::Metrics;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Each is a connection of its own (HTTP/1.1).
-const WRITES_IN_FLIGHT_MAX: usize = 32;
+pub const WRITES_IN_FLIGHT_MAX: usize = 32;
 const READ_TRIES_MAX: u32 = 3;
 /// The server ends a watch after this time; a connection silent for longer is dead.
 pub const WATCH_SECONDS: u32 = 120;

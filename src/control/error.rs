@@ -115,6 +115,10 @@ impl Failure {
 
     /// What an error answer of the apiserver means.
     pub fn of_status(status: &Status) -> Failure {
+        // Whoever denies chooses the code: a policy may say 401, a webhook even that the object is not there.
+        if (400..500).contains(&status.code) && is_denied(&status.message) {
+            return Failure::Refused(Refused::AdmissionDenied);
+        }
         match status.code {
             409 if status.reason == "AlreadyExists" => Failure::AlreadyExists,
             409 => Failure::Conflict,
@@ -128,13 +132,15 @@ impl Failure {
     }
 }
 
-fn refused(status: &Status) -> Refused {
+fn is_denied(message: &str) -> bool {
     const ADMISSION: [&str; 4] =
         ["admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity", "denied the request"];
+    ADMISSION.iter().any(|words| message.contains(words))
+}
+
+fn refused(status: &Status) -> Refused {
     if status.message.contains("exceeded quota") {
         Refused::QuotaExceeded
-    } else if ADMISSION.iter().any(|words| status.message.contains(words)) {
-        Refused::AdmissionDenied
     } else if status.code == 403 {
         Refused::Forbidden
     } else {
@@ -202,6 +208,7 @@ mod tests {
     fn an_answer_becomes_what_it_means() {
         let quota = "pods \"web-0\" is forbidden: exceeded quota: q, requested: pods=1";
         let webhook = "admission webhook \"x\" denied the request: no";
+        let policy = "pods \"web-0\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no";
         let security = "pods \"web-0\" is forbidden: violates PodSecurity \"restricted\": ...";
         let rbac = "pods is forbidden: User \"u\" cannot create resource \"pods\"";
         let dead_webhook = "Internal error occurred: failed calling webhook \"x\"";
@@ -211,6 +218,12 @@ mod tests {
             (404, "NotFound", "", Failure::NotFound),
             (403, "Forbidden", quota, Failure::Refused(Refused::QuotaExceeded)),
             (400, "", webhook, Failure::Refused(Refused::AdmissionDenied)),
+            (404, "NotFound", webhook, Failure::Refused(Refused::AdmissionDenied)),
+            (409, "Conflict", webhook, Failure::Refused(Refused::AdmissionDenied)),
+            (429, "TooManyRequests", webhook, Failure::Refused(Refused::AdmissionDenied)),
+            (401, "Unauthorized", policy, Failure::Refused(Refused::AdmissionDenied)),
+            (422, "Invalid", policy, Failure::Refused(Refused::AdmissionDenied)),
+            (401, "Unauthorized", "Unauthorized", Failure::Throttled),
             (403, "Forbidden", security, Failure::Refused(Refused::AdmissionDenied)),
             (403, "Forbidden", rbac, Failure::Refused(Refused::Forbidden)),
             (422, "Invalid", "spec.x: Invalid value", Failure::Refused(Refused::Invalid)),

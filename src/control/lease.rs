@@ -15,6 +15,7 @@ use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, ControlError, Failure};
 use super::gate::WriteGate;
 use super::metrics::Metrics;
+use crate::api::names;
 
 /// Which lease, and as whom.
 #[derive(Clone, Debug)]
@@ -210,6 +211,8 @@ impl Elector {
         spec.lease_duration_seconds = Some(i32::try_from(self.options.duration.as_secs()).unwrap_or(i32::MAX));
         spec.renew_time = Some(MicroTime(now));
         lease.metadata.managed_fields = None;
+        let annotations = lease.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::MANAGER_VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         lease
     }
 

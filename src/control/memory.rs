@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::apply::AtOnce;
 use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
@@ -40,6 +41,7 @@ pub struct SetMemory {
     pulled_images: BTreeMap<NodeAndImage, Instant>,
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
+    pub creates_at_once: AtOnce,
     pub status_written_at: Option<Instant>,
     /// The last report about a set that cannot be understood.
     pub reported: Option<(i64, String)>,

@@ -148,6 +148,8 @@ fn cpu_seconds() -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -168,5 +170,51 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+    }
+
+    /// The names that start with `asts_` in a text.
+    fn names_in(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.starts_with("asts_")).collect()
+    }
+
+    /// As [`Metrics::render`] gives them, of a histogram the three that it has.
+    fn names_that_exist() -> BTreeSet<String> {
+        let metrics = Metrics::default();
+        metrics.count_call("patch", "Pod", "conflict");
+        metrics.count_reconcile("done", Duration::from_millis(3));
+        metrics.cached.get_or_create(&KindLabel { kind: "Pod" }).set(1);
+        metrics.watch_restarts.get_or_create(&KindLabel { kind: "Pod" }).inc();
+        let text = metrics.render();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn alerts_ask_for_metrics_that_exist() {
+        let exist = names_that_exist();
+        let rules = include_str!("../../config/monitoring/rules.yaml");
+        let asked: Vec<&str> = names_in(rules).into_iter().collect();
+        assert!(asked.len() >= 3, "{asked:?}");
+        for name in asked {
+            assert!(exist.contains(name), "{name} is not among {exist:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_metrics_is_whole() {
+        let page = include_str!("../../docs/operations.md");
+        let told: BTreeSet<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `asts_")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        let exist = names_that_exist();
+        let has: BTreeSet<&str> = exist
+            .iter()
+            .map(|name| name.trim_start_matches("asts_"))
+            .map(|name| ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name))
+            .collect();
+        assert_eq!(told, has);
     }
 }

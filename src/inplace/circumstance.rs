@@ -17,87 +17,61 @@ const SWAPPED_VOLUMES: &[&str] = &["configMap", "secret", "projected"];
 /// Resources that a running container can be given more or less of.
 pub const RESIZABLE: &[&str] = &["cpu", "memory"];
 
-/// Fields of environments, mounts, probes and volumes whose meaning for a running Pod is known.
-const KNOWN_FIELDS: &[&str] = &[
-    // env, envFrom
-    "name",
-    "value",
-    "valueFrom",
-    "fieldRef",
-    "apiVersion",
-    "fieldPath",
-    "resourceFieldRef",
-    "containerName",
-    "resource",
-    "divisor",
-    "configMapKeyRef",
-    "secretKeyRef",
-    "fileKeyRef",
-    "volumeName",
-    "path",
-    "key",
-    "optional",
-    "prefix",
-    "configMapRef",
-    "secretRef",
-    // volumeMounts
-    "mountPath",
-    "subPath",
-    "subPathExpr",
-    "readOnly",
-    "recursiveReadOnly",
-    "mountPropagation",
-    // probes
+/// Fields of environments, mounts, probes, volumes and tolerations whose meaning for a running Pod is known, by the field
+/// that they are in. What is in none of these holds no fields.
+const KNOWN_FIELDS: &[(&str, &[&str])] = &[
+    ("env", &["name", "value", "valueFrom"]),
+    ("valueFrom", &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"]),
+    ("fieldRef", &["apiVersion", "fieldPath"]),
+    ("resourceFieldRef", &["containerName", "resource", "divisor"]),
+    ("configMapKeyRef", &["name", "key", "optional"]),
+    ("secretKeyRef", &["name", "key", "optional"]),
+    ("fileKeyRef", &["volumeName", "path", "key", "optional"]),
+    ("envFrom", &["prefix", "configMapRef", "secretRef"]),
+    ("configMapRef", &["name", "optional"]),
+    ("secretRef", &["name", "optional"]),
+    (
+        "volumeMounts",
+        &["name", "mountPath", "subPath", "subPathExpr", "readOnly", "recursiveReadOnly", "mountPropagation"],
+    ),
+    ("livenessProbe", PROBE_FIELDS),
+    ("readinessProbe", PROBE_FIELDS),
+    ("exec", &["command"]),
+    ("httpGet", &["path", "port", "host", "scheme", "httpHeaders"]),
+    ("httpHeaders", &["name", "value"]),
+    ("tcpSocket", &["port", "host"]),
+    ("grpc", &["port", "service"]),
+    ("volumes", &["name", "configMap", "secret", "projected", "downwardAPI", "emptyDir", "persistentVolumeClaim"]),
+    ("configMap", &["name", "items", "defaultMode", "optional"]),
+    // A volume's has the one name, a projected volume's the other.
+    ("secret", &["secretName", "name", "items", "defaultMode", "optional"]),
+    ("projected", &["sources", "defaultMode"]),
+    ("sources", &["configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"]),
+    ("downwardAPI", &["items", "defaultMode"]),
+    ("items", &["key", "path", "mode", "fieldRef", "resourceFieldRef"]),
+    ("serviceAccountToken", &["audience", "expirationSeconds", "path"]),
+    ("clusterTrustBundle", &["name", "signerName", "labelSelector", "optional", "path"]),
+    ("labelSelector", &["matchLabels", "matchExpressions"]),
+    ("matchExpressions", &["key", "operator", "values"]),
+    (
+        "podCertificate",
+        &["signerName", "keyType", "maxExpirationSeconds", "credentialBundlePath", "keyPath", "certificateChainPath"],
+    ),
+    ("emptyDir", &["medium", "sizeLimit"]),
+    ("persistentVolumeClaim", &["claimName", "readOnly"]),
+    ("tolerations", &["key", "operator", "value", "effect", "tolerationSeconds"]),
+];
+const PROBE_FIELDS: &[&str] = &[
     "exec",
-    "command",
     "httpGet",
-    "port",
-    "host",
-    "scheme",
-    "httpHeaders",
     "tcpSocket",
     "grpc",
-    "service",
     "initialDelaySeconds",
     "timeoutSeconds",
     "periodSeconds",
     "successThreshold",
     "failureThreshold",
     "terminationGracePeriodSeconds",
-    // volumes
-    "configMap",
-    "secret",
-    "projected",
-    "downwardAPI",
-    "emptyDir",
-    "persistentVolumeClaim",
-    "items",
-    "mode",
-    "defaultMode",
-    "secretName",
-    "sources",
-    "serviceAccountToken",
-    "audience",
-    "expirationSeconds",
-    "clusterTrustBundle",
-    "signerName",
-    "labelSelector",
-    "matchExpressions",
-    "operator",
-    "values",
-    "matchLabels",
-    "podCertificate",
-    "keyType",
-    "maxExpirationSeconds",
-    "credentialBundlePath",
-    "keyPath",
-    "certificateChainPath",
-    "medium",
-    "sizeLimit",
-    "claimName",
-    // tolerations
-    "effect",
-    "tolerationSeconds",
 ];
 /// Parts of a Pod that a running one can take, as far as their fields are known.
 const CHECKED_PARTS: &[&str] = &[
@@ -225,16 +199,26 @@ fn has_unknown_fields(shape: &str, old: Option<&Value>, new: Option<&Value>) -> 
     let inside =
         |part: &&&str| shape.strip_prefix(**part).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     let Some(part) = CHECKED_PARTS.iter().find(inside) else { return false };
-    let mut names = shape[part.len()..].split(['.', '[', ']']).filter(|name| !name.is_empty());
-    names.any(|name| !KNOWN_FIELDS.contains(&name)) || [old, new].into_iter().flatten().any(holds_unknown_fields)
+    let mut place = part.rsplit('.').next().unwrap_or_default().trim_end_matches("[]");
+    for name in shape[part.len()..].split(['.', '[', ']']).filter(|name| !name.is_empty()) {
+        if !is_known(place, name) {
+            return true;
+        }
+        place = name;
+    }
+    [old, new].into_iter().flatten().any(|value| holds_unknown_fields(place, value))
 }
 
-fn holds_unknown_fields(value: &Value) -> bool {
+fn is_known(place: &str, name: &str) -> bool {
+    KNOWN_FIELDS.iter().any(|(field, inside)| *field == place && inside.contains(&name))
+}
+
+fn holds_unknown_fields(place: &str, value: &Value) -> bool {
     match value {
-        Value::Object(map) => map.iter().any(|(key, value)| {
-            !KNOWN_FIELDS.contains(&key.as_str()) || (key != "matchLabels" && holds_unknown_fields(value))
-        }),
-        Value::Array(list) => list.iter().any(holds_unknown_fields),
+        // Its keys are labels.
+        Value::Object(_) if place == "matchLabels" => false,
+        Value::Object(map) => map.iter().any(|(key, value)| !is_known(place, key) || holds_unknown_fields(key, value)),
+        Value::Array(list) => list.iter().any(|entry| holds_unknown_fields(place, entry)),
         _ => false,
     }
 }

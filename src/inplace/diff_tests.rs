@@ -188,3 +188,20 @@ proptest! {
         prop_assert_eq!(none, differences(&new, &old).is_empty());
     }
 }
+
+#[test]
+fn a_field_that_is_known_in_another_place_only_is_unknown() {
+    let with_volume = |volume: Value| json!({"spec": {"containers": [{"name": "app"}], "volumes": [volume]}});
+    let without = json!({"spec": {"containers": [{"name": "app"}]}});
+    for (volume, class) in [
+        (json!({"name": "x", "emptyDir": {"medium": "Memory"}}), Class::Rebuild),
+        (json!({"name": "x", "emptyDir": {"mode": 448}}), Class::Static),
+        (json!({"name": "x", "configMap": {"items": [{"key": "a", "path": "b", "mode": 448}]}}), Class::Rebuild),
+        (json!({"name": "x", "configMap": {"items": [{"key": "a", "audience": "b"}]}}), Class::Static),
+    ] {
+        assert_eq!(paths(&without, &with_volume(volume.clone())), one("spec.volumes[x]", class), "{volume}");
+    }
+    let probe = |fields: Value| with_app(json!({"readinessProbe": {"tcpSocket": fields}}));
+    let changed = paths(&probe(json!({"port": 1})), &probe(json!({"port": 1, "scheme": "x"})));
+    assert_eq!(changed, one("spec.containers[app].readinessProbe.tcpSocket.scheme", Class::Static));
+}

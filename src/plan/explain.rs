@@ -14,7 +14,7 @@ use super::step::{self, Changes, Step};
 use super::view::{Member, On};
 use super::{Unclear, look};
 use crate::api::spec::PodUpdatePolicy;
-use crate::inplace::decide::{Cluster, Decision, Pace, claim_reasons};
+use crate::inplace::decide::{Change, Cluster, Contents, Decision, Pace, claim_reasons};
 use crate::inplace::{Class, Difference};
 use crate::model::Snapshot;
 use crate::plan::Question;
@@ -42,7 +42,6 @@ pub struct Explanation {
     pub groups: Vec<Group>,
     /// The Pods of the set's slots, by name.
     pub pods: BTreeMap<Box<str>, PodOutlook>,
-    pub max_unavailable: usize,
 }
 
 /// A revision, and whether it was there before.
@@ -137,18 +136,20 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
             On::Shown(_) => None,
         };
         if outdated {
-            add_to_group(context, &mut changes, &mut groups, member, revision.as_ref());
+            add_to_group(context, &mut changes, &mut groups, member, revision.as_deref());
         }
         pods.insert(slot.name.clone(), PodOutlook { revision, held: slot.held, verdict });
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.pods.len()));
     let update = &context.revisions.update;
+    if pods.is_empty() {
+        groups.extend(group_of_nobody(context));
+    }
     Explanation {
         update: outlook(context, update),
         invalid_template: context.revisions.invalid_template.clone(),
         groups,
         pods,
-        max_unavailable: context.spec.rolling.max_unavailable,
     }
 }
 
@@ -183,13 +184,13 @@ fn add_to_group(
     changes: &mut Changes,
     groups: &mut Vec<Group>,
     member: &Member,
-    revision: Option<&Box<str>>,
+    revision: Option<&str>,
 ) {
     let fields = fields(context, changes, member);
     let same_paths = |group: &Group| group.fields.iter().map(|one| &one.path).eq(fields.iter().map(|one| &one.path));
-    let known = groups.iter_mut().find(|group| group.revision.as_ref() == revision && same_paths(group));
+    let known = groups.iter_mut().find(|group| group.revision.as_deref() == revision && same_paths(group));
     let Some(group) = known else {
-        groups.push(Group { revision: revision.cloned(), pods: vec![member.pod.name.clone()], fields });
+        groups.push(Group { revision: revision.map(Box::from), pods: vec![member.pod.name.clone()], fields });
         return;
     };
     group.pods.push(member.pod.name.clone());
@@ -198,6 +199,24 @@ fn add_to_group(
             *held = field;
         }
     }
+}
+
+/// What differs for a set without Pods.
+fn group_of_nobody(context: Context<'_>) -> Option<Group> {
+    let (current, update) = (&context.revisions.current, &context.revisions.update);
+    let claims: [&str; 0] = [];
+    let contents = |template| Contents { template, claims: &claims };
+    let change = Change::between(contents(&current.template), contents(&update.template), &step::rules(context));
+    let field = |difference: &Difference| FieldOutlook {
+        path: difference.path.clone(),
+        class: difference.class,
+        in_place: difference.class != Class::Static,
+        why: difference.reason.clone(),
+        old: difference.old.clone(),
+        new: difference.new.clone(),
+    };
+    let fields: Vec<FieldOutlook> = change.differences.iter().map(field).collect();
+    (!fields.is_empty()).then(|| Group { revision: Some(current.name.clone()), pods: Vec::new(), fields })
 }
 
 fn fields(context: Context<'_>, changes: &mut Changes, member: &Member) -> Vec<FieldOutlook> {

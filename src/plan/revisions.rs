@@ -36,6 +36,9 @@ pub struct Revisions {
     pub update: Arc<Revision>,
     /// All that Pods may be on, the two above included.
     pub known: Vec<Arc<Revision>>,
+    /// Names of known ones, on which Pods are, that mean the same as `update`: of a native StatefulSet whose Pods are
+    /// taken over by a set that had made its own revision before.
+    same_as_update: Vec<Box<str>>,
     pub actions: Vec<RevisionAction>,
     pub collision_count: Option<i32>,
     /// The apiserver's words, when it will take no Pod of the present template. `update` is then
@@ -58,10 +61,16 @@ pub fn template_hash(template: &Value) -> Box<str> {
 }
 
 impl Revisions {
-    /// The revision that a Pod's label names: by hash, or by the full name, as native Pods do.
+    /// The revision that a Pod's label names: by hash, or by the full name, as native Pods do. For one that means the
+    /// same as the update revision, that one.
     pub fn by_label(&self, label: &str) -> Option<&Arc<Revision>> {
-        self.known.iter().find(|revision| &*revision.hash == label || &*revision.name == label)
+        let found = self.known.iter().find(|revision| is_named(revision, label))?;
+        Some(if self.same_as_update.contains(&found.name) { &self.update } else { found })
     }
+}
+
+fn is_named(revision: &Revision, label: &str) -> bool {
+    &*revision.hash == label || &*revision.name == label
 }
 
 /// Finds the update and the current revision of a set that is not being deleted.
@@ -382,8 +391,25 @@ fn settle(
             revision
         }
     };
+    let same_as_update = match invalid_template {
+        None => same_as(&update, snapshot, &known, wanted),
+        Some(_) => Vec::new(),
+    };
     let current = current(snapshot, &known, &update);
-    Revisions { current, update, known, actions, collision_count, invalid_template }
+    Revisions { current, update, known, same_as_update, actions, collision_count, invalid_template }
+}
+
+/// Other revisions than the update revision that mean the same, of those that Pods' labels name.
+fn same_as(update: &Revision, snapshot: &Snapshot, known: &[Arc<Revision>], wanted: &Wanted) -> Vec<Box<str>> {
+    let is_in_use = |revision: &Revision| {
+        let mut pods = snapshot.pods.values().chain(snapshot.orphans.values());
+        pods.any(|pod| is_named(revision, pod.revision_label()))
+    };
+    let others = known.iter().filter(|revision| revision.name != update.name && is_in_use(revision));
+    let same = others.filter(|revision| {
+        wanted.same_claims(revision) && differences(&revision.template, &update.template).is_empty()
+    });
+    same.map(|revision| revision.name.clone()).collect()
 }
 
 fn adopt(facts: &Arc<RevisionFacts>) -> RevisionAction {
@@ -419,7 +445,7 @@ fn current(snapshot: &Snapshot, known: &[Arc<Revision>], update: &Arc<Revision>)
     let mut pods_on: BTreeMap<usize, usize> = BTreeMap::new();
     for pod in snapshot.pods.values().chain(snapshot.orphans.values()) {
         let label = pod.revision_label();
-        if let Some(index) = known.iter().position(|revision| &*revision.hash == label || &*revision.name == label) {
+        if let Some(index) = known.iter().position(|revision| is_named(revision, label)) {
             *pods_on.entry(index).or_default() += 1;
         }
     }

@@ -16,8 +16,11 @@ use crate::model::{
     Snapshot, TemplateAnswer, canonical,
 };
 
+mod adoption;
 mod env_annotations;
+mod explain;
 mod grow;
+mod history;
 mod lifecycle;
 mod pace;
 mod peers;
@@ -727,7 +730,7 @@ fn an_equal_revision_is_relabelled_under_re_create_too() {
     same["spec"]["restartPolicy"] = json!("Always");
     world.add_revision(&same, 2);
     world.status.update_revision = Some(world.revisions[1].name.to_string());
-    assert_eq!(deeds(&world.plan()), ["patch web-1", "patch web-0"]);
+    assert_eq!(deeds(&world.plan()), ["patch web-0", "patch web-1"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use super::output::{Format, formatted};
 use super::target::{Target, is_set, parse_names};
 use crate::control::abilities::InPlace;
 use crate::model::{Patterns, Snapshot};
-use crate::plan::explain::{Explained, Explanation, explain};
+use crate::plan::explain::{Explained, explain};
 use edits::Edit;
 use forecast::{Forecast, Forecasted, forecast};
 use look::{Look, Settings};
@@ -218,16 +218,15 @@ async fn plan_one(session: &Session, settings: &Settings, proposal: Proposal) ->
         Explained::Refused(_) | Explained::Ask(_) => None,
     };
     notes.extend(std::mem::take(&mut look.notes));
-    let nothing = json!({});
     let spec = |set: &Value| set.get("spec").cloned().unwrap_or_default();
     let spec_fields = match &proposal.before {
         Some(before) => spec_fields::differences(&spec(before), &spec(&proposal.after)),
-        None => spec_fields::differences(&nothing, &nothing),
+        None => Vec::new(),
     };
     Ok(report::report(Found {
         start: &snapshot,
         exists: proposal.before.is_some(),
-        explanation: explanation.as_ref().map(|it: &Explanation| it),
+        explanation: explanation.as_ref(),
         forecast: &forecast,
         spec_fields,
         notes,

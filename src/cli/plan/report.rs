@@ -185,7 +185,8 @@ pub fn report(found: Found<'_>) -> Report {
     let mut summary = summary(&found, &waves, &pods);
     let fields: Vec<FieldReport> = found.explanation.map(fields).unwrap_or_default();
     let changes = !waves.is_empty() || !claims.is_empty() || !found.spec_fields.is_empty() || !fields.is_empty();
-    let changes = changes || !found.exists || found.explanation.is_some_and(|it| it.update.is_new);
+    let refused_or_new = |it: &Explanation| it.update.is_new || it.invalid_template.is_some();
+    let changes = changes || !found.exists || found.explanation.is_none_or(refused_or_new);
     summary.exit_code = match (changes, summary.recreated + summary.removed) {
         (false, _) => 0,
         (true, 0) => 2,

@@ -147,12 +147,12 @@ fn fields(page: &mut Page, report: &Report) {
 }
 
 fn one_field(page: &mut Page, field: &FieldReport) {
+    const MARKS_WIDTH: usize = "Dynamic  re-created".len();
     let (verdict, ink) = if field.in_place { ("in place", Ink::Green) } else { ("re-created", Ink::Yellow) };
     let marks = format!("{:<8} {}", field.class, page.ink(ink, verdict));
-    let marks_width = 9 + verdict.len();
     let path = plain(&field.path);
-    if path.chars().count() + marks_width + 4 <= WIDTH {
-        let room = WIDTH - marks_width - 4;
+    let room = WIDTH - MARKS_WIDTH - 4;
+    if path.chars().count() <= room {
         page.line(&format!("  {path:<room$}  {marks}"));
     } else {
         page.words(2, None, &path);
@@ -206,7 +206,7 @@ fn waves(page: &mut Page, report: &Report) {
     for wave in &report.waves {
         let is_shown = report.waves.len() <= WAVES_SHOWN || wave.number < WAVES_SHOWN - 1 || wave.number == last.number;
         if is_shown {
-            one_wave(page, wave, digits, &mut told);
+            one_wave(page, report, wave, digits, &mut told);
         } else if wave.number == WAVES_SHOWN - 1 {
             let left = report.waves.len() - WAVES_SHOWN + 1;
             page.line(&format!("  {:digits$}  … {} more", "", counted(left, "wave")));
@@ -215,12 +215,12 @@ fn waves(page: &mut Page, report: &Report) {
 }
 
 /// A line for each kind of what is done. A reason that was told before is not told again.
-fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String) {
+fn one_wave(page: &mut Page, report: &Report, wave: &WaveReport, digits: usize, told: &mut String) {
     let mut number = wave.number.to_string();
     let mut left: Vec<&MoveReport> = wave.pods.iter().collect();
     while let Some(first) = left.first().copied() {
         let (same, others): (Vec<&MoveReport>, Vec<&MoveReport>) =
-            left.into_iter().partition(|one| one.action == first.action && one.why == first.why);
+            left.into_iter().partition(|one| is_like(one, first));
         left = others;
         let names: Vec<&str> = same.iter().map(|one| one.name.as_str()).collect();
         let (what, ink) = done(first.action);
@@ -231,11 +231,27 @@ fn one_wave(page: &mut Page, wave: &WaveReport, digits: usize, told: &mut String
             page.line(&format!("  {number:>digits$}  {what}  {line}"));
             number.clear();
         }
-        if !first.why.is_empty() && *told != first.why {
-            page.words(digits + 18, Some(Ink::Dim), &plain(&first.why));
-            told.clone_from(&first.why);
+        let why = reason(report, first);
+        if !why.is_empty() && *told != why {
+            page.words(digits + 18, Some(Ink::Dim), &plain(&why));
+            *told = why;
         }
     }
+}
+
+/// What is told of a move beside its kind. The fields are told above, and why a Pod is made says its name once more.
+fn reason(report: &Report, one: &MoveReport) -> String {
+    let pod = report.pods.iter().find(|pod| pod.name == one.name);
+    let containers = pod.map(|pod| pod.containers.join(", ")).unwrap_or_default();
+    match one.action {
+        PodAction::Create => String::new(),
+        PodAction::InPlace if !containers.is_empty() => format!("new containers: {containers}"),
+        _ => one.why.clone(),
+    }
+}
+
+fn is_like(one: &MoveReport, other: &MoveReport) -> bool {
+    one.action == other.action && (one.why == other.why || one.action == PodAction::Create)
 }
 
 fn done(action: PodAction) -> (&'static str, Ink) {
@@ -264,14 +280,14 @@ fn held(page: &mut Page, report: &Report) {
         left = others;
         let names: Vec<&str> = same.iter().map(|pod| pod.name.as_str()).collect();
         let (by, later) = match first.held_by.unwrap_or_default() {
-            "paused" => ("paused", "when resumed"),
-            "partition" => ("partition", "when the partition lets them"),
-            "onDelete" => ("OnDelete", "when they are deleted by hand"),
-            "inPlaceOnly" => ("InPlaceOnly", "never in place"),
-            _ => ("waiting", "when what they wait for is over"),
+            "paused" => ("by the pause", "when resumed"),
+            "partition" => ("by the partition", "when it lets them go"),
+            "onDelete" => ("by OnDelete", "when deleted by hand"),
+            "inPlaceOnly" => ("by InPlaceOnly", ""),
+            _ => ("they wait for others", "after that"),
         };
         let would = first.would.map(|would| format!("; {later}: {}", done(would).0)).unwrap_or_default();
-        page.words(2, None, &format!("{} by {by}{would}", names.join(" ")).replace(" by waiting", " waiting"));
+        page.words(2, None, &format!("{}: {by}{would}", first_ones(&names)));
         if let Some(why) = &first.why {
             page.words(4, Some(Ink::Dim), &plain(why));
         }
@@ -363,24 +379,5 @@ fn wrapped(words: &str, width: usize) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_line_is_wider_than_it_may_be_and_no_word_is_lost() {
-        let text = "a short line and a word-that-is-much-longer-than-the-line and more";
-        let lines = wrapped(text, 12);
-        assert!(lines.iter().all(|line| line.chars().count() <= 12), "{lines:?}");
-        assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
-    }
-
-    #[test]
-    fn sizes_and_changes_are_short() {
-        assert_eq!((size(1 << 30), size(1500), size(3 << 20)), ("1Gi".into(), "1500".into(), "3Mi".into()));
-        let text = |text: &str| Value::from(text);
-        assert_eq!(change(Some(&text("a")), Some(&text("b"))), "a -> b");
-        assert_eq!(change(None, Some(&text("x\u{1b}[2J"))), "+ x [2J");
-        assert_eq!(change(Some(&text("")), Some(&Value::Null)), "- \"\"");
-        assert!(shown(&text(&"x".repeat(500))).chars().count() <= VALUE_LETTERS_MAX);
-    }
-}
+#[path = "text_tests.rs"]
+mod tests;

@@ -1,20 +1,23 @@
 //! `rollout pause` and `rollout resume`: `spec.updateStrategy.rollingUpdate.paused`.
 
-use std::io::Write;
-
 use clap::Args;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::api::AdvancedStatefulSet;
+use super::verdict::is_paused;
 use crate::cli::Exit;
 use crate::cli::connect::Session;
+use crate::cli::each::for_each;
 use crate::cli::error::CliError;
-use crate::cli::output::{Format, formatted};
-use crate::cli::target::{RESOURCE, Selection, Target};
+use crate::cli::print::{PrintFlags, Printer};
+use crate::cli::target::{Selection, Target};
 
 /// Flags of `rollout pause`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # No Pod of the set changes its revision any more; repair and scaling go on
+  kubectl asts rollout pause web")]
 pub struct Pause {
     #[command(flatten)]
     flags: Flags,
@@ -22,6 +25,10 @@ pub struct Pause {
 
 /// Flags of `rollout resume`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # Let a paused rollout go on
+  kubectl asts rollout resume web")]
 pub struct Resume {
     #[command(flatten)]
     flags: Flags,
@@ -31,11 +38,10 @@ pub struct Resume {
 struct Flags {
     #[command(flatten)]
     selection: Selection,
-    /// Print the changed objects in this form
-    #[arg(short, long, value_enum)]
-    output: Option<Format>,
+    #[command(flatten)]
+    print: PrintFlags,
     /// Name under which the fields are owned
-    #[arg(long, value_name = "NAME", default_value = "kubectl-asts")]
+    #[arg(long, value_name = "NAME", default_value = super::FIELD_MANAGER)]
     field_manager: String,
 }
 
@@ -48,28 +54,20 @@ struct Turn {
 
 impl Pause {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, CliError> {
-        let turn = Turn { paused: true, done: "paused", already: "is already paused" };
-        turn_all(&self.flags, session, &turn).await
+        turn_all(&self.flags, session, &Turn { paused: true, done: "paused", already: "is already paused" }).await
     }
 }
 
 impl Resume {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, CliError> {
-        let turn = Turn { paused: false, done: "resumed", already: "is not paused" };
-        turn_all(&self.flags, session, &turn).await
+        turn_all(&self.flags, session, &Turn { paused: false, done: "resumed", already: "is not paused" }).await
     }
 }
 
 async fn turn_all(flags: &Flags, session: &Session, turn: &Turn) -> Result<Exit, CliError> {
-    for target in flags.selection.targets(session).await? {
-        let set = turn_one(flags, session, &target, turn).await?;
-        let line = match flags.output {
-            Some(format) => formatted(&serde_json::to_value(&set).unwrap_or_default(), format)?,
-            None => format!("{RESOURCE}/{} {}\n", target.name, turn.done),
-        };
-        std::io::stdout().write_all(line.as_bytes())?;
-    }
-    Ok(Exit::SUCCESS)
+    let mut printer = flags.print.printer()?;
+    for_each(&flags.selection, session, async |target| turn_one(flags, session, &target, turn, &mut printer).await)
+        .await
 }
 
 async fn turn_one(
@@ -77,14 +75,14 @@ async fn turn_one(
     session: &Session,
     target: &Target,
     turn: &Turn,
-) -> Result<AdvancedStatefulSet, CliError> {
-    let api = target.api(session);
-    let set = api.get(&target.name).await?;
-    let strategy = set.spec.update_strategy.as_ref().and_then(|it| it.rolling_update.as_ref());
-    if strategy.and_then(|it| it.paused).unwrap_or(false) == turn.paused {
-        return Err(CliError::Failed(format!("{RESOURCE} \"{}\" {}", target.name, turn.already)));
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    let set = target.api(session).get(&target.name).await?;
+    if is_paused(&set) == turn.paused {
+        return Err(CliError::Failed(format!("{} {}", target.in_errors(), turn.already)));
     }
     let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"paused": turn.paused}}}});
     let parameters = PatchParams { field_manager: Some(flags.field_manager.clone()), ..PatchParams::default() };
-    Ok(api.patch(&target.name, &parameters, &Patch::Merge(&patch)).await?)
+    let turned = target.raw_api(session).patch(&target.name, &parameters, &Patch::Merge(&patch)).await?;
+    printer.print(&serde_json::to_value(&turned).unwrap_or_default(), turn.done)
 }

@@ -123,7 +123,7 @@ macro_rules! resource {
         }
     };
 }
-pub(super) use resource;
+pub(crate) use resource;
 
 pub(super) fn boxed(text: Option<String>) -> Box<str> {
     text.unwrap_or_default().into_boxed_str()

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use crate::api::names;
 use crate::inplace::{InPlaceState, Progress, progress};
 use crate::model::pod::{ReadyFacts, Running};
 use crate::model::{ContainerFacts, ContainerKind, Gate, HookState, Hooks, PodFacts, PodPhase};
@@ -90,6 +89,5 @@ pub fn answer_hooks(hooks: &Hooks, pod: &mut PodFacts) -> bool {
             pod.finalizers.push(name.clone());
         }
     }
-    debug_assert!(pod.labels.contains_key(names::HOOK_STATE_LABEL));
     !answered
 }

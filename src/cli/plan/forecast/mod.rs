@@ -251,7 +251,7 @@ impl Run {
         }
         match action {
             Action::CreatePod { claims, .. } => {
-                self.claims.extend(claims.iter().map(|claim| World::made_claim(claim)));
+                self.claims.extend(claims.iter().map(World::made_claim));
             }
             Action::CreateClaim { claim, .. } => self.claims.push(World::made_claim(claim)),
             Action::GrowClaim { target, patch, .. } => self.claims.extend(self.world.grown_claim(&target.name, patch)),

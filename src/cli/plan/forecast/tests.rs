@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{End, Forecast, Forecasted, What, forecast};
+use super::{End, Forecast, Forecasted, What, within};
 use crate::control::cache::set::SetObject;
 use crate::control::cache::{SetKey, SetView, Store};
 use crate::model::{Abilities, Snapshot, TemplateAnswer};
@@ -62,9 +62,13 @@ fn new_set(spec: &Value) -> Snapshot {
 }
 
 /// The forecast, with every template as it is written.
-fn run(mut snapshot: Snapshot) -> Forecast {
+fn run(snapshot: Snapshot) -> Forecast {
+    run_within(snapshot, super::LOOKS_MAX)
+}
+
+fn run_within(mut snapshot: Snapshot, looks_max: usize) -> Forecast {
     for _ in 0..10 {
-        match forecast(&snapshot) {
+        match within(&snapshot, looks_max) {
             Forecasted::Known(forecast) => return *forecast,
             Forecasted::Ask(questions) => {
                 for question in questions {
@@ -253,7 +257,7 @@ fn what_is_too_much_to_play_through_is_cut_short() {
     let mut after = before.clone();
     merge(&mut after, image("v2"));
     let start = changed(settled(&before), &after);
-    let Forecasted::Known(cut) = super::within(&start, 2000) else { panic!("it asks") };
+    let cut = run_within(start.clone(), 9000);
     assert_eq!(cut.end, End::CutShort);
     assert!((1..60).contains(&cut.waves.len()), "{} waves", cut.waves.len());
     assert_eq!(run(start).waves.len(), 60);
@@ -301,8 +305,18 @@ fn tells_the_truth(before: &Snapshot, forecast: &Forecast) {
     }
 }
 
+/// What there is after so many steps.
+fn in_the_middle(snapshot: Snapshot, steps: usize) -> Snapshot {
+    let answers = run(snapshot.clone()).last.answers;
+    let mut run = super::Run::new(&Snapshot { answers, ..snapshot });
+    for _ in 0..steps {
+        run.step();
+    }
+    run.finish(End::CutShort).last
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_changes_the_forecast_ends_tells_the_truth_and_keeps_the_budget(
@@ -328,5 +342,27 @@ proptest! {
             prop_assert!(again.waves.is_empty(), "not all was told: {:?}", again.waves);
             now = forecast.last;
         }
+    }
+
+    #[test]
+    fn a_change_in_the_middle_of_another_is_told_as_well(
+        ordered in any::<bool>(),
+        first in a_patch(),
+        steps in 0..12usize,
+        second in proptest::collection::vec(a_patch(), 0..3),
+    ) {
+        let policy = if ordered { "OrderedReady" } else { "Parallel" };
+        let mut wanted = spec(json!({"podManagementPolicy": policy}));
+        let start = settled(&wanted);
+        merge(&mut wanted, first);
+        let middle = in_the_middle(changed(start, &wanted), steps);
+        for patch in second {
+            merge(&mut wanted, patch);
+        }
+        let before = changed(middle, &wanted);
+        let forecast = run(before.clone());
+        prop_assert_eq!(forecast.end, End::Rests);
+        tells_the_truth(&before, &forecast);
+        prop_assert!(run(forecast.last.clone()).waves.is_empty());
     }
 }

@@ -1,0 +1,143 @@
+//! The views that draw in a terminal, in a pseudo-terminal whose screen is read.
+
+use serde_json::json;
+
+use crate::cli_run::{Screen, asts};
+use crate::harness::wait::seconds;
+use crate::harness::{Failure, Result, Space, Suite, eventually, set};
+use crate::{ensure, ensure_eq, test_list};
+
+test_list![
+    the_tree_takes_the_whole_screen_until_q,
+    a_long_tree_is_scrolled,
+    a_small_terminal_gets_lines,
+    a_rollout_is_drawn_until_it_is_done,
+    a_stuck_rollout_names_the_pod_and_the_reason,
+    a_terminal_without_colours_gets_none,
+    a_server_that_goes_away_is_waited_for,
+];
+
+const SIZE: (u16, u16) = (80, 24);
+
+async fn the_tree_takes_the_whole_screen_until_q(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    let mut screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+    let text = screen.shows("the tree", |text| text.contains("web-0") && text.contains("q quits")).await?;
+    ensure!(screen.is_full(), "the whole screen is taken");
+    ensure_eq!(text.lines().count(), 24, "lines");
+    let lines: Vec<&str> = text.lines().collect();
+    ensure!(lines[0].starts_with(&format!("{}/web  ", space.namespace)), "the head: {}", lines[0]);
+    ensure!(lines[1].starts_with("NAME"), "the titles: {}", lines[1]);
+    ensure!(lines[2].starts_with("web") && lines[2].contains("3/3 ready, 3/3 updated"), "the set: {}", lines[2]);
+    ensure!(lines[3].starts_with("└─ revision 1 web-"), "the revision: {}", lines[3]);
+    for (line, pod) in lines[4..7].iter().zip(["├─ web-2", "├─ web-1", "└─ web-0"]) {
+        ensure!(line.starts_with(&format!("   {pod}")) && line.contains("ready"), "a Pod: {line}");
+    }
+    ensure_eq!(lines[23], "q quits", "the foot");
+    space.set_image("web", "v2-slow").await?;
+    screen.shows("the rollout", |text| text.contains("being rolled out") && text.contains("being replaced, ")).await?;
+    screen.shows("its end", |text| text.contains("3/3 updated") && text.matches("in place").count() == 3).await?;
+    screen.press("q")?;
+    ensure_eq!(screen.ended().await?, 0, "the exit code");
+    ensure!(!screen.is_full(), "the screen is given back");
+    ensure!(screen.written().contains("\x1b[?25h"), "the cursor is shown again");
+    let mut screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+    screen.shows("the tree", |text| text.contains("web-0")).await?;
+    space.kubectl(&["delete", "asts", "web"], None)?;
+    ensure_eq!(screen.ended().await?, 1, "the exit code after a deletion");
+    ensure!(screen.text().contains("error: object has been deleted"), "{}", screen.text());
+    Ok(())
+}
+
+async fn a_long_tree_is_scrolled(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 30, "podManagementPolicy": "Parallel"}))).await?;
+    let mut screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+    let text = screen.shows("the top", |text| text.contains("web-29 ") && text.contains("11 below")).await?;
+    ensure!(!text.contains("web-3 "), "the end is not in sight: {text}");
+    screen.press("G")?;
+    screen.shows("the end", |text| text.contains("└─ web-0 ") && text.contains("11 lines above, 0 below")).await?;
+    screen.press("g\x1b[B")?;
+    screen.shows("one line down", |text| text.contains("1 lines above, 10 below")).await?;
+    screen.press("\x03")?;
+    ensure_eq!(screen.ended().await?, 0, "the exit code");
+    Ok(())
+}
+
+async fn a_small_terminal_gets_lines(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 1}))).await?;
+    let screen = Screen::open(&space, (60, 10), &["get", "web", "-w"], &[])?;
+    screen.shows("the tree", |text| text.contains("web-0")).await?;
+    ensure!(!screen.is_full(), "the screen is not taken");
+    ensure!(screen.text().lines().all(|line| line.chars().count() <= 60), "{}", screen.text());
+    Ok(())
+}
+
+async fn a_rollout_is_drawn_until_it_is_done(space: Space) -> Result {
+    space
+        .create_settled(set(
+            "web",
+            json!({"updateStrategy": {"rollingUpdate": {"inPlaceUpdateStrategy": {"gracePeriodSeconds": 2}}}}),
+        ))
+        .await?;
+    space.set_image("web", "v2-slow").await?;
+    let mut screen = Screen::open(&space, SIZE, &["rollout", "status", "web"], &[])?;
+    let text = screen.shows("the bar", |text| text.contains("/3 updated, ")).await?;
+    ensure!(text.starts_with("[....................] 0/3 updated, "), "{text}");
+    screen.shows("a closed gate", |text| text.contains("  web-2  gate closed  ")).await?;
+    let halves =
+        |text: &str| text.contains("[######..............] 1/3") || text.contains("[#############.......] 2/3");
+    screen.shows("half of it", halves).await?;
+    ensure_eq!(screen.ended().await?, 0, "the exit code");
+    let text = screen.shows("the end", |text| text.contains("successfully rolled out")).await?;
+    let last = "advancedstatefulset.apps.asts.dev \"web\" successfully rolled out";
+    ensure_eq!(text.trim_end(), last, "what stays on the screen");
+    Ok(())
+}
+
+async fn a_stuck_rollout_names_the_pod_and_the_reason(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    space.set_image("web", "broken").await?;
+    let mut screen = Screen::open(&space, SIZE, &["rollout", "status", "web", "--timeout=8s"], &[])?;
+    let text = screen.shows("the reason", |text| text.contains("  web-2  cannot pull ")).await?;
+    ensure!(text.contains("Progressing Waiting"), "the condition: {text}");
+    ensure_eq!(screen.ended().await?, 1, "the exit code");
+    screen.shows("the end", |text| text.contains("error: timed out waiting for the condition")).await?;
+    Ok(())
+}
+
+async fn a_terminal_without_colours_gets_none(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 1}))).await?;
+    for (variables, coloured) in [(vec![], true), (vec![("NO_COLOR", "1")], false), (vec![("TERM", "dumb")], false)] {
+        let mut screen = Screen::open(&space, SIZE, &["get", "web"], &variables)?;
+        ensure_eq!(screen.ended().await?, 0, "the exit code");
+        screen.shows("the tree", |text| text.contains("web-0")).await?;
+        ensure_eq!(screen.written().contains("\x1b[32m"), coloured, "colours with {variables:?}");
+    }
+    Ok(())
+}
+
+/// In a cluster of its own, whose apiserver goes and comes back.
+async fn a_server_that_goes_away_is_waited_for(space: Space) -> Result {
+    let suite = Suite::start_apart().await?;
+    let apart = suite.space("cli-gone").await?;
+    apart.create_settled(set("web", json!({}))).await?;
+    apart.set_image("web", "never-ready").await?;
+    let mut screen = Screen::open(&apart, SIZE, &["get", "web", "-w"], &[])?;
+    screen.shows("the tree", |text| text.contains("being rolled out")).await?;
+    let watched = tokio::spawn({
+        let apart = apart.clone();
+        async move { asts(&apart, &["rollout", "status", "web", "--timeout=100s"]).await }
+    });
+    tokio::time::sleep(seconds(2)).await;
+    suite.cluster.command("kill kube-apiserver")?;
+    screen.shows("the loss", |text| text.contains("connection lost, trying again: ")).await?;
+    suite.cluster.command("start kube-apiserver")?;
+    eventually(seconds(60), "the server is back", async || apart.set_image("web", "v2").await).await?;
+    screen.shows("the end of the rollout", |text| text.contains("3/3 ready, 3/3 updated")).await?;
+    let said = watched.await.map_err(|error| Failure(error.to_string()))??;
+    ensure!(said.err.contains("trying again"), "{said:?}");
+    ensure!(said.fine()?.ends_with("successfully rolled out\n"), "the end");
+    screen.press("q")?;
+    ensure_eq!(screen.ended().await?, 0, "the exit code");
+    space.suite.remember(&suite)
+}

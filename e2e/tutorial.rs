@@ -1,0 +1,123 @@
+//! Runs docs/tutorial.md: every command of its `console` blocks, in order, on a cluster with nothing in it.
+
+use std::process::Command;
+
+use crate::cli_run::{programs_of, run};
+use crate::harness::cluster::{Cluster, Info};
+use crate::harness::manager::Manager;
+use crate::harness::wait::seconds;
+use crate::harness::{Context, Result, Space, eventually, install};
+use crate::{ensure, ensure_eq, test_list};
+
+test_list![every_command_prints_what_the_page_says, placeholders_stand_for_what_differs];
+
+const PAGE: &str = include_str!("../docs/tutorial.md");
+/// The page has the reader start the manager before this command.
+const NEEDS_MANAGER: &str = "kubectl asts version";
+/// What only looks may be tried again until it shows what is to come.
+const LOOKS: [&str; 5] =
+    ["kubectl asts get ", "kubectl asts history ", "kubectl asts events ", "kubectl asts version", "kubectl get "];
+
+/// A command and what it prints.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    command: String,
+    output: Vec<String>,
+}
+
+fn steps(page: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut in_block = false;
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_block = line == "```console";
+        } else if let Some(command) = line.strip_prefix("$ ").filter(|_| in_block) {
+            steps.push(Step { command: command.to_owned(), output: Vec::new() });
+        } else if let Some(step) = steps.last_mut().filter(|_| in_block) {
+            step.output.push(line.to_owned());
+        }
+    }
+    steps
+}
+
+/// Whether a word is as the page has it: `<name>` stands for some letters.
+fn word_fits(pattern: &str, word: &str) -> bool {
+    match (pattern.split_once('<'), pattern) {
+        (_, "<none>") => word == pattern,
+        (None, _) => word == pattern,
+        (Some((before, rest)), _) => {
+            let after = rest.split_once('>').map_or("", |(_, after)| after);
+            let middle = word.strip_prefix(before).and_then(|word| word.strip_suffix(after));
+            middle.is_some_and(|middle| !middle.is_empty())
+        }
+    }
+}
+
+/// Columns may be wider or narrower.
+fn line_fits(pattern: &str, line: &str) -> bool {
+    let (pattern, line): (Vec<&str>, Vec<&str>) =
+        (pattern.split_whitespace().collect(), line.split_whitespace().collect());
+    pattern.len() == line.len() && pattern.iter().zip(line).all(|(pattern, word)| word_fits(pattern, word))
+}
+
+fn output_fits(patterns: &[String], lines: &[&str]) -> bool {
+    match (patterns.split_first(), lines.split_first()) {
+        (None, None) => true,
+        (Some((first, rest)), _) if first == "..." => {
+            (0..=lines.len()).any(|skipped| output_fits(rest, &lines[skipped..]))
+        }
+        (Some((pattern, patterns)), Some((line, lines))) => line_fits(pattern, line) && output_fits(patterns, lines),
+        _ => false,
+    }
+}
+
+async fn placeholders_stand_for_what_differs(_space: Space) -> Result {
+    let steps = steps("text\n```console\n$ one\na <age> b-<hash>\n...\nlast <none>\n```\n```\n$ not this\n```\n");
+    ensure_eq!(steps.len(), 1, "commands");
+    let fits = |text: &str| output_fits(&steps[0].output, &text.lines().collect::<Vec<_>>());
+    ensure!(fits("a   3s b-xyz\nlast <none>") && fits("a 3s b-xyz\nmore\nmore\nlast <none>"), "these fit");
+    for wrong in ["", "a 3s b-xyz", "a 3s b-\nlast <none>", "a 3s c-xyz\nlast <none>", "a 3s b-xyz\nlast thing"] {
+        ensure!(!fits(wrong), "{wrong:?} fits");
+    }
+    Ok(())
+}
+
+async fn print_of(info: &Info, command: &str) -> Result<String> {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", command]).env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
+    shell.env("PATH", format!("{}:/usr/bin:/bin", programs_of(info, "tutorial")?.display()));
+    shell.env("KUBECONFIG", &info.kubeconfig).env("HOME", &info.dir);
+    run(shell, "").await?.fine()
+}
+
+async fn every_command_prints_what_the_page_says(_space: Space) -> Result {
+    let cluster = Cluster::start("local", &["--kwok-nodes=3"])?;
+    let info = &cluster.info;
+    let mut manager = None;
+    for Step { command, output } in steps(PAGE) {
+        if command == NEEDS_MANAGER {
+            let client = install::client(&info.kubeconfig).await?;
+            let (namespace, account) = (install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT);
+            let identity = install::identity(info, &client, namespace, account).await?;
+            manager = Some(Manager::start(&identity, info.dir.join("manager.log"), &[])?);
+        }
+        let check = async || {
+            let printed = print_of(info, &command).await.context(&command)?;
+            let lines: Vec<&str> = printed.trim_end().lines().collect();
+            let wanted = output.len() - output.iter().rev().take_while(|line| line.is_empty()).count();
+            ensure!(
+                output_fits(&output[..wanted], &lines),
+                "{command} printed\n{printed}the page says\n{}",
+                output.join("\n")
+            );
+            Ok(())
+        };
+        if LOOKS.iter().any(|looks| command.starts_with(looks)) {
+            eventually(seconds(30), &command, check).await?;
+        } else {
+            check().await?;
+        }
+    }
+    ensure!(manager.as_mut().is_some_and(Manager::is_alive), "the manager runs to the end");
+    Ok(())
+}

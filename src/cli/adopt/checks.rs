@@ -1,0 +1,238 @@
+//! What is looked at before an adoption is begun.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, PostParams};
+
+use super::steps::Work;
+use crate::cli::error::CliError;
+use crate::cli::migrate::access::{self, Right};
+use crate::cli::migrate::facts::{self, counted, some_of};
+use crate::cli::migrate::findings::Findings;
+use crate::cli::migrate::kinds::{NATIVE, OURS};
+use crate::cli::migrate::manager::{self, LeaseFlags};
+use crate::cli::migrate::record::{self, Release};
+use crate::cli::migrate::surroundings;
+use crate::model::Ordinal;
+
+/// Rights that every adoption needs, in the namespace.
+const RIGHTS: [Right; 6] = [
+    Right::to("create", "apps.asts.dev", "advancedstatefulsets"),
+    Right::to("get", "apps.asts.dev", "advancedstatefulsets"),
+    Right::to("patch", "apps.asts.dev", "advancedstatefulsets"),
+    Right::to("update", "apps.asts.dev", "advancedstatefulsets"),
+    Right::to("list", "", "pods"),
+    Right::to("list", "apps", "controllerrevisions"),
+];
+
+/// Looks at everything, and changes nothing.
+pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Result<Findings, CliError> {
+    let mut findings = Findings::default();
+    let claims = facts::text(old, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete");
+    let mut rights = RIGHTS.to_vec();
+    rights.push(Right::to("delete", work.moving.from.group, work.moving.from.plural));
+    if old.data.pointer("/spec/volumeClaimTemplates").is_some() {
+        rights.push(Right::to("list", "", "persistentvolumeclaims"));
+    }
+    if claims {
+        rights.push(Right::to("patch", work.moving.from.group, work.moving.from.plural));
+    }
+    let missing = access::missing(&work.moving.session, &rights).await?;
+    if !missing.is_empty() {
+        findings.refuse(format!("you may not, in namespace {}: {}", work.moving.session.namespace, missing.join(", ")));
+        return Ok(findings);
+    }
+    findings.fine("you have the rights for it");
+    if record::read::<Release>(old).is_some() {
+        findings.refuse("a release to this StatefulSet is under way: call release again to end it first");
+        return Ok(findings);
+    }
+    if !is_served(work).await? {
+        findings.refuse(
+            "the cluster does not know AdvancedStatefulSets: install the definition first (kubectl apply -k config/crd)",
+        );
+        return Ok(findings);
+    }
+    manager::look(&work.moving.session, lease, &mut findings).await?;
+    acceptance(work, old, &mut findings).await?;
+    owners(old, &mut findings);
+    let pods = facts::pods(&work.moving.session, old).await?;
+    pods_and_rollout(old, &pods, work.moving.from.shown, &mut findings);
+    if claims {
+        findings.note(
+            "whenDeleted is Delete: the StatefulSet lets its claims go before it is deleted, the new set takes them",
+        );
+    }
+    surroundings::look(&work.moving.session, old, (work.moving.from, OURS), &mut findings).await?;
+    Ok(findings)
+}
+
+async fn is_served(work: &Work) -> Result<bool, CliError> {
+    match work.moving.session.client.list_api_group_resources(&OURS.api_version()).await {
+        Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == OURS.plural)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the new set is one that the apiserver takes.
+async fn acceptance(work: &Work, old: &DynamicObject, findings: &mut Findings) -> Result<(), CliError> {
+    let wanted = match work.shaped(old) {
+        Ok(done) => done,
+        Err(remarks) => {
+            remarks.iter().for_each(|remark| findings.refuse(remark.to_string()));
+            return Ok(());
+        }
+    };
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    match work.moving.new.create(&dry_run, &wanted.object).await {
+        Ok(_) => findings.fine(format!("the apiserver takes {} (dry run)", work.moving.new_shown())),
+        Err(kube::Error::Api(status)) if status.code < 500 => {
+            findings.refuse(format!("the apiserver refuses {}: {}", work.moving.new_shown(), status.message));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let is_of_owner = |field: &str| field == "metadata.ownerReferences";
+    wanted.notes.iter().filter(|note| !is_of_owner(&note.field)).for_each(|note| findings.note(note.to_string()));
+    Ok(())
+}
+
+fn owners(old: &DynamicObject, findings: &mut Findings) {
+    if let Some(owner) = facts::controller(&old.metadata) {
+        findings.doubt(format!(
+            "{} {} ({}) controls this StatefulSet, and makes it again when it is gone: have that one make \
+             AdvancedStatefulSets",
+            owner.kind, owner.name, owner.api_version
+        ));
+    }
+}
+
+/// Whether the old set stands still.
+fn pods_and_rollout(old: &DynamicObject, pods: &BTreeMap<Ordinal, Pod>, shown: &str, findings: &mut Findings) {
+    let replicas = facts::integer(old, "/spec/replicas").unwrap_or(1);
+    let before = findings.0.len();
+    let name_of = |pods: &[&Pod]| some_of(pods.iter().map(|pod| facts::name(pod)));
+    let going: Vec<&Pod> = pods.values().filter(|pod| facts::is_terminating(&pod.metadata)).collect();
+    if !going.is_empty() {
+        findings.doubt(format!("{} being deleted: {}", counted(going.len(), "Pod"), name_of(&going)));
+    }
+    if i64::try_from(pods.len()).ok() != Some(replicas) {
+        findings.doubt(format!("{} of {replicas} Pods are there: wait until the StatefulSet has scaled", pods.len()));
+    }
+    let set_uid = facts::uid(&old.metadata);
+    let foreign: Vec<&Pod> = pods.values().filter(|pod| !facts::is_controlled_by(&pod.metadata, set_uid)).collect();
+    if !foreign.is_empty() {
+        findings.refuse(format!("not the StatefulSet's, though they have its labels and name: {}", name_of(&foreign)));
+    }
+    if !facts::is_observed(old) {
+        findings.doubt("the StatefulSet's controller has not seen its present spec yet");
+    }
+    let update = facts::text(old, "/status/updateRevision").unwrap_or_default();
+    let outdated: Vec<&Pod> = pods.values().filter(|pod| facts::revision_label(pod) != update).collect();
+    let on_delete = facts::text(old, "/spec/updateStrategy/type") == Some("OnDelete");
+    if !outdated.is_empty() {
+        let told = format!("{} of {} Pods are not on {update}: {}", outdated.len(), pods.len(), name_of(&outdated));
+        if on_delete {
+            findings.note(format!("{told}; under OnDelete they stay so until they are deleted"));
+        } else {
+            let how =
+                if shown == NATIVE.shown { ": finish it first (kubectl rollout status)" } else { ": finish it first" };
+            findings.doubt(format!(
+                "a rollout is under way{how}; {told}. It would go on under the new set; Pods that a partition holds \
+                 back come back on {update} when they are made anew"
+            ));
+        }
+    }
+    let unready = pods.values().filter(|pod| !facts::is_ready(pod)).count();
+    if unready > 0 {
+        findings.note(format!("{} not Ready", counted(unready, "Pod")));
+    }
+    if findings.0.len() == before {
+        findings.fine(format!("{} there, Ready, and on {update}", counted(pods.len(), "Pod")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::migrate::findings::Weight;
+
+    fn set(strategy: &str) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "uid": "old", "generation": 2},
+            "spec": {"replicas": 2, "updateStrategy": {"type": strategy}},
+            "status": {"observedGeneration": 2, "updateRevision": "web-b"},
+        }))
+        .unwrap()
+    }
+
+    fn pod(ordinal: i64, patch: Value) -> (Ordinal, Pod) {
+        let mut pod = json!({
+            "metadata": {
+                "name": format!("web-{ordinal}"), "labels": {"controller-revision-hash": "web-b"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "old", "controller": true}],
+            },
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        for (key, value) in patch.as_object().unwrap() {
+            *pod.pointer_mut(key).unwrap() = value.clone();
+        }
+        (ordinal, serde_json::from_value(pod).unwrap())
+    }
+
+    fn judged(old: &DynamicObject, pods: Vec<(Ordinal, Pod)>) -> Vec<(Weight, String)> {
+        let mut findings = Findings::default();
+        pods_and_rollout(old, &pods.into_iter().collect(), NATIVE.shown, &mut findings);
+        findings.0.into_iter().map(|finding| (finding.weight, finding.text)).collect()
+    }
+
+    #[track_caller]
+    fn says(found: &[(Weight, String)], weight: Weight, text: &str) {
+        assert!(found.iter().any(|(one, said)| *one == weight && said.contains(text)), "{text}: {found:?}");
+    }
+
+    #[test]
+    fn a_set_that_stands_still_is_fine() {
+        let found = judged(&set("RollingUpdate"), vec![pod(0, json!({})), pod(1, json!({}))]);
+        assert_eq!(found, [(Weight::Fine, "2 Pods there, Ready, and on web-b".to_owned())]);
+    }
+
+    #[test]
+    fn what_moves_is_doubted() {
+        let old_label = json!({"/metadata/labels": {"controller-revision-hash": "web-a"}});
+        let rolling = judged(&set("RollingUpdate"), vec![pod(0, old_label.clone()), pod(1, json!({}))]);
+        says(&rolling, Weight::Doubt, "1 of 2 Pods are not on web-b: web-0");
+        let on_delete = judged(&set("OnDelete"), vec![pod(0, old_label), pod(1, json!({}))]);
+        says(&on_delete, Weight::Note, "until they are deleted");
+        says(&judged(&set("RollingUpdate"), vec![pod(0, json!({}))]), Weight::Doubt, "1 of 2 Pods are there");
+        let mut going = pod(1, json!({}));
+        going.1.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        says(&judged(&set("RollingUpdate"), vec![pod(0, json!({})), going]), Weight::Doubt, "being deleted: web-1");
+        let mut unseen = set("RollingUpdate");
+        unseen.metadata.generation = Some(3);
+        says(&judged(&unseen, vec![pod(0, json!({})), pod(1, json!({}))]), Weight::Doubt, "has not seen");
+    }
+
+    #[test]
+    fn pods_of_others_are_refused_and_broken_ones_told() {
+        let foreign = pod(1, json!({"/metadata/ownerReferences": []}));
+        says(&judged(&set("RollingUpdate"), vec![pod(0, json!({})), foreign]), Weight::Refusal, "web-1");
+        let broken = pod(1, json!({"/status/conditions": []}));
+        says(&judged(&set("RollingUpdate"), vec![pod(0, json!({})), broken]), Weight::Note, "1 Pod not Ready");
+    }
+
+    #[test]
+    fn an_owner_is_doubted_by_name() {
+        let mut old = set("RollingUpdate");
+        let owner =
+            json!([{"apiVersion": "db/v1", "kind": "Postgres", "name": "main", "uid": "u", "controller": true}]);
+        old.metadata.owner_references = serde_json::from_value(owner).unwrap();
+        let mut findings = Findings::default();
+        owners(&old, &mut findings);
+        assert!(findings.0[0].text.starts_with("Postgres main (db/v1) controls"), "{findings:?}");
+        assert_eq!(findings.0[0].weight, Weight::Doubt);
+    }
+}

@@ -1,0 +1,154 @@
+//! An adoption: how the new set is made of the old one, and how it ends.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DynamicObject;
+use serde_json::json;
+
+use crate::api::names;
+use crate::api::spec::PodUpdatePolicy;
+use crate::cli::convert::set::{Converted, Remark, converted};
+use crate::cli::error::CliError;
+use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
+use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
+use crate::cli::migrate::patience::Look;
+use crate::cli::migrate::record::Adoption;
+use crate::cli::output::say;
+use crate::model::revision::hash;
+
+/// What is done, in order.
+pub const DESCRIPTIONS: [&str; 6] = [
+    "1/6   make the AdvancedStatefulSet from the live StatefulSet, paused",
+    "2/6   wait until the manager has seen it",
+    "3/6   have the StatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
+    "4/6   delete the StatefulSet and leave its Pods",
+    "5/6   wait until the manager has taken Pods, revisions and claims",
+    "6/6   see that every Pod counts as up to date, and lift the pause",
+];
+
+/// How long Pods may take to be relabelled. Those that are not by then are different.
+const RELABEL_LIMIT: Duration = Duration::from_secs(60);
+
+/// One adoption.
+pub struct Work {
+    pub moving: Moving,
+    pub policy: Option<PodUpdatePolicy>,
+}
+
+/// The set that is to be, as the old one is now.
+pub struct Wanted {
+    /// Paused.
+    pub object: DynamicObject,
+    /// Hash of the spec, by which a change is seen.
+    hash: String,
+    resume: bool,
+    pub notes: Vec<Remark>,
+}
+
+impl Work {
+    /// The old set in the shape of the new one.
+    ///
+    /// # Errors
+    /// The fields that have no counterpart.
+    pub fn shaped(&self, old: &DynamicObject) -> Result<Wanted, Vec<Remark>> {
+        let mut whole = old.data.clone();
+        whole["metadata"] = serde_json::to_value(&old.metadata).unwrap_or_default();
+        let Converted { mut object, notes } = converted(&whole, self.moving.from.source(), self.policy)?;
+        let mut compared = object["spec"].clone();
+        // Of the live object it may have been changed by a step of ours.
+        compared.as_object_mut().map(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"));
+        let mut resume = false;
+        if let Some(rolling) = object.pointer_mut("/spec/updateStrategy/rollingUpdate").filter(|it| it.is_object()) {
+            resume = rolling.get("paused") != Some(&json!(true));
+            rolling["paused"] = json!(true);
+        }
+        let object =
+            serde_json::from_value(object).map_err(|error| vec![Remark::new("metadata", error.to_string())])?;
+        Ok(Wanted { object, hash: hash(&compared, 0), resume, notes })
+    }
+
+    /// Goes through all steps.
+    pub async fn run(&self) -> Result<DynamicObject, CliError> {
+        let moving = &self.moving;
+        let Some(record) = moving.hand_over(self, 6).await? else { return Ok(moving.new.get(&moving.name).await?) };
+        let (pods, claims) = moving.taken::<Adoption>().await?;
+        say(&format!("5/6   {} and {} have their new owner", counted(pods, "Pod"), counted(claims, "claim")));
+        let patience = moving.patience.at_most(RELABEL_LIMIT);
+        let looked = patience.until(async || self.up_to_date(&record).await).await;
+        looked.map_err(|error| match error {
+            CliError::Failed(text) => CliError::Failed(format!(
+                "{text}. The set stays paused, and no Pod is restarted: kubectl asts plan {0} tells what differs; kubectl \
+                 asts rollout resume {0} updates these Pods",
+                moving.name
+            )),
+            other => other,
+        })?;
+        let resumed = json!({"spec": {"updateStrategy": {"rollingUpdate": {"paused": null}}}});
+        let set = moving.finish::<Adoption>(if record.resume { resumed } else { json!({}) }).await?;
+        let pods = facts::pods(&moving.session, &set).await?;
+        say(&format!("6/6   {}; rollouts go on as the set says", ended(&set, &pods, &record)));
+        Ok(set)
+    }
+
+    /// Whether the Pods are on the set's revision.
+    async fn up_to_date(&self, record: &Adoption) -> Result<Look<()>, CliError> {
+        let set = self.moving.new.get(&self.moving.name).await?;
+        let update = facts::text(&set, "/status/updateRevision").and_then(|name| Some(name.rsplit_once('-')?.1));
+        if !is_observed(&set) || update.is_none() {
+            return Ok(Look::Waiting("the manager has not seen the set yet".to_owned()));
+        }
+        let pods = facts::pods(&self.moving.session, &set).await?;
+        let others = outdated(pods.values(), update);
+        if others.is_empty() || !record.complete {
+            return Ok(Look::Done(()));
+        }
+        let label = names::REVISION_LABEL;
+        Ok(Look::Waiting(format!(
+            "{} not up to date: their {label} is not {}",
+            some_of(others),
+            update.unwrap_or_default()
+        )))
+    }
+}
+
+/// How the Pods came through it.
+fn ended(set: &DynamicObject, pods: &Pods, record: &Adoption) -> String {
+    let is_newer = |pod: &&Pod| pod.metadata.creation_timestamp > set.metadata.creation_timestamp;
+    let newer: Vec<&str> = pods.values().filter(is_newer).map(facts::name).collect();
+    let state = if record.complete { "up to date" } else { "taken, with a rollout under way" };
+    match newer.len() {
+        0 => format!("{} {state}, none of them made anew", counted(pods.len(), "Pod")),
+        _ => format!("{} {state}; made anew meanwhile: {}", counted(pods.len(), "Pod"), some_of(newer)),
+    }
+}
+
+impl Transfer for Work {
+    type Record = Adoption;
+
+    fn wanted(
+        &self,
+        old: &DynamicObject,
+        pods: &Pods,
+        earlier: Option<&Adoption>,
+    ) -> Result<(DynamicObject, Adoption), CliError> {
+        let wanted = self.shaped(old).map_err(|remarks| {
+            let told: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+            CliError::Failed(format!("{}: {}", self.moving.old_shown(), told.join("; ")))
+        })?;
+        let update = facts::text(old, "/status/updateRevision");
+        let record = Adoption {
+            from: self.moving.from.shown.to_owned(),
+            uid: uid(&old.metadata).to_owned(),
+            spec: wanted.hash,
+            resume: wanted.resume,
+            complete: earlier.map_or_else(|| outdated(pods.values(), update).is_empty(), |earlier| earlier.complete),
+        };
+        Ok((wanted.object, record))
+    }
+
+    /// Whatever moves goes on under the new set.
+    fn hold(&self, _: &DynamicObject, _: &Pods) -> Option<String> {
+        None
+    }
+}

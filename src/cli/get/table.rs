@@ -1,0 +1,322 @@
+//! The tree of a set as lines of a table.
+
+use jiff::Timestamp;
+
+use crate::cli::output::clean;
+use crate::cli::phase::{Phase, seconds_between, short_span};
+use crate::cli::terminal::{Paint, Tone, columns, cut, cut_middle, wrapped};
+use crate::cli::tree::{Made, Note, PodNode, RevisionNode, Tree};
+
+/// The columns after the name.
+const TITLES: [&str; 6] = ["STATE", "MADE", "RESTARTS", "AGE", "NODE", "IP"];
+/// Those that are left out where there is no room, the first first: by their place in [`TITLES`].
+const DROPPED_FIRST: [usize; 5] = [5, 4, 2, 1, 3];
+/// Fewest columns that a name is cut to before others are left out.
+const NAME_COLUMNS_MIN: usize = 30;
+const GAP: usize = 2;
+
+/// How a table is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    pub paint: Paint,
+    /// `None`: as wide as it is.
+    pub width: Option<usize>,
+    pub now: Timestamp,
+}
+
+/// A line: branches of the tree, a name, and a cell for each of [`TITLES`].
+#[derive(Clone, Debug, Default)]
+struct Row {
+    branch: String,
+    name: String,
+    cells: [String; 6],
+    tone: Tone,
+    name_tone: Tone,
+}
+
+/// The lines of a set: the table, then the notes.
+pub fn lines(tree: &Tree, style: Style) -> Vec<String> {
+    let mut lines = table(&rows(tree, style.now), style);
+    lines.extend(notes(tree, style));
+    lines
+}
+
+/// What there is to be said besides the tree.
+pub fn notes(tree: &Tree, style: Style) -> Vec<String> {
+    let told = |note: &Note| {
+        let tone = if note.is_trouble { Tone::Bad } else { Tone::Busy };
+        let text = format!("{}: {}", clean(&note.about), clean(&note.message));
+        let mut lines = style.width.map_or_else(|| vec![text.clone()], |width| wrapped(&text, width));
+        if let Some((about, message)) = lines[0].split_once(':') {
+            lines[0] = format!("{}:{message}", style.paint.text(tone, about));
+        }
+        lines
+    };
+    tree.notes.iter().flat_map(told).collect()
+}
+
+fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
+    let age = |at: Option<Timestamp>| at.map(|at| short_span(seconds_between(at, now))).unwrap_or_default();
+    let mut state = format!(
+        "{}/{} ready, {}/{} updated",
+        tree.ready_replicas, tree.replicas, tree.updated_replicas, tree.wanted_updated_replicas
+    );
+    state += if tree.paused { ", paused" } else { "" };
+    state += if tree.deleting { ", being deleted" } else { "" };
+    let done = tree.available_replicas >= tree.replicas && tree.updated_replicas >= tree.wanted_updated_replicas;
+    let top = Row {
+        name: tree.name.clone(),
+        cells: [state, String::new(), String::new(), age(tree.created_at), String::new(), String::new()],
+        tone: if done { Tone::Good } else { Tone::Busy },
+        name_tone: Tone::Strong,
+        ..Row::default()
+    };
+    let mut branches = Vec::new();
+    // A revision without Pods is history, unless the set names it.
+    let shown = tree.revisions.iter().filter(|one| one.is_update || one.is_current || !one.pods.is_empty());
+    for revision in shown {
+        branches.push((revision_row(revision, age(revision.created_at)), pod_rows(&revision.pods, now)));
+    }
+    if !tree.unknown_revision.is_empty() {
+        let row = Row { name: "unknown revision".into(), name_tone: Tone::Bad, ..Row::default() };
+        branches.push((row, pod_rows(&tree.unknown_revision, now)));
+    }
+    if tree.missing_count > 0 {
+        let row = Row { name: format!("missing ({})", tree.missing_count), name_tone: Tone::Busy, ..Row::default() };
+        let names = tree.missing.iter().map(|name| Row { name: name.clone(), ..Row::default() }).collect();
+        branches.push((row, names));
+    }
+    let mut rows = vec![top];
+    let last_branch = branches.len();
+    for (index, (mut row, children)) in branches.into_iter().enumerate() {
+        let is_last = index + 1 == last_branch;
+        row.branch = if is_last { "└─ " } else { "├─ " }.into();
+        rows.push(row);
+        let (stem, last_child) = (if is_last { "   " } else { "│  " }, children.len());
+        for (index, child) in children.into_iter().enumerate() {
+            let end = if index + 1 == last_child { "└─ " } else { "├─ " };
+            rows.push(Row { branch: format!("{stem}{end}"), ..child });
+        }
+    }
+    rows
+}
+
+fn revision_row(revision: &RevisionNode, age: String) -> Row {
+    let role = match (revision.is_current, revision.is_update) {
+        (true, true) => "current",
+        (true, false) => "being replaced",
+        (false, true) => "being rolled out",
+        (false, false) => "",
+    };
+    let pods = match revision.pods.len() {
+        1 => "1 Pod".to_owned(),
+        count => format!("{count} Pods"),
+    };
+    let state = if role.is_empty() { pods } else { format!("{role}, {pods}") };
+    Row {
+        name: format!("revision {} {}", revision.number, revision.name),
+        cells: [state, String::new(), String::new(), age, String::new(), String::new()],
+        ..Row::default()
+    }
+}
+
+fn pod_rows(pods: &[PodNode], now: Timestamp) -> Vec<Row> {
+    pods.iter().map(|pod| pod_row(pod, now)).collect()
+}
+
+fn pod_row(pod: &PodNode, now: Timestamp) -> Row {
+    let span = |at: Timestamp| short_span(seconds_between(at, now));
+    let state = match pod.since.filter(|_| pod.phase != Phase::Available) {
+        Some(since) => format!("{} for {}", pod.state, span(since)),
+        None => pod.state.clone(),
+    };
+    let made = match (pod.made, pod.patched_at) {
+        (Made::InPlace, Some(at)) => format!("in place {} ago", span(at)),
+        (Made::InPlace, None) => "in place".to_owned(),
+        (Made::Created, _) => "created".to_owned(),
+    };
+    let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), clean);
+    let age = pod.created_at.map(span).unwrap_or_default();
+    Row {
+        name: pod.name.clone(),
+        cells: [clean(&state), made, pod.restarts.to_string(), age, text(&pod.node), text(&pod.ip)],
+        tone: tone(pod.phase),
+        ..Row::default()
+    }
+}
+
+/// The colour of a phase.
+pub fn tone(phase: Phase) -> Tone {
+    match phase {
+        Phase::Available => Tone::Good,
+        Phase::Failing => Tone::Bad,
+        Phase::Deleting | Phase::Pending => Tone::Faint,
+        _ => Tone::Busy,
+    }
+}
+
+/// Which columns are shown, and how wide they are; the name's is the first.
+struct Layout {
+    name: usize,
+    /// `None`: left out.
+    cells: [Option<usize>; 6],
+}
+
+fn layout(rows: &[Row], width: Option<usize>) -> Layout {
+    let widest = |of: &dyn Fn(&Row) -> usize, title: &str| rows.iter().map(of).fold(columns(title), usize::max);
+    let mut layout = Layout {
+        name: widest(&|row| columns(&row.branch) + columns(&row.name), "NAME"),
+        cells: std::array::from_fn(|index| Some(widest(&|row| columns(&row.cells[index]), TITLES[index]))),
+    };
+    let Some(width) = width else { return layout };
+    let needed = |layout: &Layout| layout.name + layout.cells.iter().flatten().map(|cell| cell + GAP).sum::<usize>();
+    for dropped in DROPPED_FIRST.iter().map(Some).chain([None]) {
+        let excess = needed(&layout).saturating_sub(width);
+        let spare = layout.name.saturating_sub(NAME_COLUMNS_MIN);
+        if excess <= spare {
+            layout.name -= excess;
+            break;
+        }
+        match dropped {
+            Some(dropped) => layout.cells[*dropped] = None,
+            None => layout.name -= spare,
+        }
+    }
+    layout
+}
+
+fn table(rows: &[Row], style: Style) -> Vec<String> {
+    let layout = layout(rows, style.width);
+    let titles = Row { name: "NAME".into(), cells: TITLES.map(str::to_owned), ..Row::default() };
+    std::iter::once(&titles).chain(rows).map(|row| line(row, &layout, style)).collect()
+}
+
+fn line(row: &Row, layout: &Layout, style: Style) -> String {
+    let mut left = style.width.unwrap_or(usize::MAX);
+    let mut line = String::new();
+    let mut put = |text: &str, tone: Tone, width: usize| {
+        let text = cut(text, left);
+        let taken = columns(&text);
+        line += &style.paint.text(tone, &text);
+        let pad = (width.saturating_sub(taken) + GAP).min(left - taken);
+        line.extend(std::iter::repeat_n(' ', pad));
+        left -= taken + pad;
+    };
+    let name = cut_middle(&row.name, layout.name.saturating_sub(columns(&row.branch)));
+    let shown = format!("{}{name}", row.branch);
+    put(&shown, row.name_tone, layout.name);
+    for (index, (cell, width)) in row.cells.iter().zip(layout.cells).enumerate() {
+        if let Some(width) = width {
+            put(cell, if index == 0 { row.tone } else { Tone::Plain }, width);
+        }
+    }
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn pod(name: &str, phase: Phase, state: &str) -> PodNode {
+        PodNode {
+            name: name.into(),
+            ordinal: Some(0),
+            phase,
+            state: state.into(),
+            since: Some(at(0)),
+            ready: true,
+            made: Made::InPlace,
+            patched_at: Some(at(5)),
+            restarts: 1,
+            created_at: Some(at(-100)),
+            node: Some("node-1".into()),
+            ip: Some("10.0.0.1".into()),
+        }
+    }
+
+    fn sample(name: &str) -> Tree {
+        let revision = |number, is_update: bool, pods| RevisionNode {
+            name: format!("{name}-{number}"),
+            number,
+            created_at: Some(at(0)),
+            is_current: !is_update,
+            is_update,
+            change_cause: None,
+            pods,
+        };
+        Tree {
+            namespace: "ns".into(),
+            name: name.into(),
+            created_at: Some(at(-200)),
+            replicas: 3,
+            ready_replicas: 2,
+            available_replicas: 2,
+            updated_replicas: 1,
+            wanted_updated_replicas: 3,
+            paused: false,
+            deleting: false,
+            revisions: vec![
+                revision(2, true, vec![pod(&format!("{name}-2"), Phase::Rebuilding, "rebuilding")]),
+                revision(1, false, vec![pod(&format!("{name}-1"), Phase::Available, "ready")]),
+            ],
+            unknown_revision: Vec::new(),
+            missing: vec![format!("{name}-0")],
+            missing_count: 1,
+            notes: vec![Note {
+                about: "Progressing WaitingForPods".into(),
+                message: "Pod web-2\u{1b}[2J is not Ready".into(),
+                is_trouble: false,
+            }],
+        }
+    }
+
+    fn drawn(tree: &Tree, width: Option<usize>, on: bool) -> Vec<String> {
+        lines(tree, Style { paint: Paint { on }, width, now: at(10) })
+    }
+
+    #[test]
+    fn a_set_is_drawn_as_a_tree() {
+        let expected = "\
+NAME                 STATE                    MADE             RESTARTS  AGE    NODE    IP
+web                  2/3 ready, 1/3 updated                              3m30s
+├─ revision 2 web-2  being rolled out, 1 Pod                             10s
+│  └─ web-2          rebuilding for 10s       in place 5s ago  1         110s   node-1  10.0.0.1
+├─ revision 1 web-1  being replaced, 1 Pod                               10s
+│  └─ web-1          ready                    in place 5s ago  1         110s   node-1  10.0.0.1
+└─ missing (1)
+   └─ web-0
+Progressing WaitingForPods: Pod web-2 [2J is not Ready";
+        assert_eq!(drawn(&sample("web"), None, false).join("\n"), expected);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for name in ["web".to_owned(), "a".repeat(200)] {
+            for width in [1, 10, 20, 40, 60, 80, 100, 200] {
+                for line in drawn(&sample(&name), Some(width), false) {
+                    assert!(columns(&line) <= width, "{width}: {line}");
+                }
+            }
+        }
+        let narrow = drawn(&sample(&"a".repeat(200)), Some(80), false);
+        assert!(narrow.iter().any(|line| line.contains("a-2 ")), "the ordinal is cut off: {narrow:?}");
+    }
+
+    #[test]
+    fn colours_change_no_letter() {
+        let plain = drawn(&sample("web"), Some(80), false).join("\n");
+        let painted = drawn(&sample("web"), Some(80), true).join("\n");
+        assert_ne!(plain, painted);
+        let mut shown = String::new();
+        let mut rest = painted.as_str();
+        while let Some((before, after)) = rest.split_once('\x1b') {
+            shown += before;
+            rest = after.split_once('m').map_or("", |(_, after)| after);
+        }
+        assert_eq!(shown + rest, plain);
+    }
+}

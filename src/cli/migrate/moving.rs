@@ -1,0 +1,344 @@
+//! Pods go from a set to another of the same name. Each step looks at the cluster first, so that all of them can be gone
+//! through again, wherever an earlier call was ended.
+//!
+//! The new set is made first, in a state in which it touches no Pod, so that the old one is not deleted for a set that
+//! cannot be made. Then the old one goes, its Pods stay, and the new one's controller takes them.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::Api;
+use kube::api::{DynamicObject, ListParams};
+use serde_json::{Value, json};
+
+use super::facts::{self, is_controlled_by, is_observed, uid};
+use super::kinds::{OURS, SetKind};
+use super::patience::{Look, Patience};
+use super::record::{self, Record};
+use super::stage::{self, Stage, Stop};
+use super::writes::{self, Met};
+use crate::cli::connect::Session;
+use crate::cli::error::CliError;
+use crate::cli::output::say;
+use crate::model::Ordinal;
+
+/// Pods of a set, by ordinal.
+pub type Pods = BTreeMap<Ordinal, Pod>;
+
+const WHEN_DELETED: &str = "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted";
+
+/// From which set to which.
+pub struct Moving {
+    pub session: Session,
+    pub name: String,
+    pub from: SetKind,
+    pub to: SetKind,
+    pub old: Api<DynamicObject>,
+    pub new: Api<DynamicObject>,
+    pub patience: Patience,
+}
+
+/// What is different between the two ways.
+pub trait Transfer {
+    type Record: Record;
+
+    /// The new set, as the old one is now, and what is to be known of it later.
+    ///
+    /// # Errors
+    /// The old set cannot be said in the new kind.
+    fn wanted(
+        &self,
+        old: &DynamicObject,
+        pods: &Pods,
+        earlier: Option<&Self::Record>,
+    ) -> Result<(DynamicObject, Self::Record), CliError>;
+
+    /// Why the old set must not be deleted yet, though its new one is there.
+    fn hold(&self, old: &DynamicObject, pods: &Pods) -> Option<String>;
+}
+
+impl Moving {
+    pub fn new(session: Session, name: String, (from, to): (SetKind, SetKind), patience: Patience) -> Moving {
+        Moving { old: from.api(&session), new: to.api(&session), session, name, from, to, patience }
+    }
+
+    pub fn old_shown(&self) -> String {
+        format!("{}/{}", self.from.shown, self.name)
+    }
+
+    pub fn new_shown(&self) -> String {
+        format!("{}/{}", self.to.shown, self.name)
+    }
+
+    pub async fn stage<R: Record>(&self) -> Result<Stage<R>, CliError> {
+        // In this order: what is deleted between the two reads is then not seen as something that never was.
+        let old = self.old.get_opt(&self.name).await?;
+        let new = self.new.get_opt(&self.name).await?;
+        stage::of((self.from, self.to), old, new).map_err(|stop| match stop {
+            Stop::Said(text) => CliError::Failed(text),
+            Stop::NotFound => CliError::Failed(format!(
+                "{}.{} {:?} not found in namespace {}",
+                self.from.plural, self.from.group, self.name, self.session.namespace
+            )),
+        })
+    }
+
+    /// The stage, also when the apiserver is away for a moment.
+    async fn looked_at<R: Record>(&self) -> Result<Stage<R>, CliError> {
+        self.patience.until(async || self.stage().await.map(Look::Done)).await
+    }
+
+    /// Steps 1 to 4: the new set is there, the old one gone. `None`: nothing was left to be done.
+    pub async fn hand_over<T: Transfer>(&self, transfer: &T, last: u8) -> Result<Option<T::Record>, CliError> {
+        let told = Cell::new(0);
+        let tell = |step: u8, line: String| {
+            if told.get() < step {
+                told.set(step);
+                say(&format!("{step}/{last}   {line}"));
+            }
+        };
+        loop {
+            let (old, new, found) = match self.looked_at::<T::Record>().await? {
+                Stage::Done => return Ok(None),
+                Stage::Alone { record, .. } => {
+                    self.gone(record.uid()).await?;
+                    tell(4, format!("{} is deleted, its Pods are left", self.old_shown()));
+                    return Ok(Some(record));
+                }
+                Stage::Fresh(old) => {
+                    self.make(transfer, &old).await?;
+                    continue;
+                }
+                Stage::Begun { old, new, record } => (old, new, record),
+            };
+            tell(1, format!("{} is made, and touches no Pod yet", self.new_shown()));
+            let pods = facts::pods(&self.session, &old).await?;
+            let (wanted, record) = transfer.wanted(&old, &pods, Some(&found))?;
+            if record.spec() != found.spec() {
+                self.follow(&new, wanted, &record).await?;
+                continue;
+            }
+            self.seen().await?;
+            tell(2, "its controller has seen it".to_owned());
+            let Some(old) = self.claims_let_go(uid(&old.metadata)).await? else { continue };
+            tell(3, format!("no claim goes with {}", self.old_shown()));
+            self.delete(transfer, &record, old).await?;
+        }
+    }
+
+    async fn make<T: Transfer>(&self, transfer: &T, old: &DynamicObject) -> Result<(), CliError> {
+        let pods = facts::pods(&self.session, old).await?;
+        let (mut object, record) = transfer.wanted(old, &pods, None)?;
+        record::write(&mut object, &record);
+        match self.new.create(&writes::create_parameters(), &object).await {
+            Ok(_) => Ok(()),
+            // Another call was faster, or the answer to ours was lost.
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The old set was changed since the new one was made: so is the new one.
+    async fn follow<R: Record>(&self, new: &DynamicObject, wanted: DynamicObject, record: &R) -> Result<(), CliError> {
+        let mut object = new.clone();
+        let mut spec = wanted.data["spec"].clone();
+        // The old set's may have been changed by a step of ours.
+        match new.data.pointer("/spec/persistentVolumeClaimRetentionPolicy") {
+            Some(retention) => spec["persistentVolumeClaimRetentionPolicy"] = retention.clone(),
+            None => drop(spec.as_object_mut().and_then(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"))),
+        }
+        object.data["spec"] = spec;
+        record::write(&mut object, record);
+        match self.new.replace(&self.name, &writes::create_parameters(), &object).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn seen(&self) -> Result<(), CliError> {
+        self.patience
+            .until(async || {
+                let set = self.new.get(&self.name).await?;
+                if is_observed(&set) && facts::text(&set, "/status/updateRevision").is_some() {
+                    return Ok(Look::Done(()));
+                }
+                let why = facts::failure(&set).map_or_else(String::new, |message| format!(" ({message})"));
+                let (new, old) = (self.new_shown(), self.old_shown());
+                Ok(Look::Waiting(format!("no controller has begun with {new} yet{why}; {old} is as it was")))
+            })
+            .await
+    }
+
+    /// Claims that are to go with the old set must not, should their owner reference be left when it goes. `None`: the
+    /// old set is not there any more.
+    async fn claims_let_go(&self, set_uid: &str) -> Result<Option<DynamicObject>, CliError> {
+        self.patience
+            .until(async || {
+                let old = self.old.get_opt(&self.name).await?;
+                let Some(old) = old.filter(|old| uid(&old.metadata) == set_uid) else { return Ok(Look::Done(None)) };
+                if facts::text(&old, WHEN_DELETED) == Some("Delete") {
+                    let retain = json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}});
+                    writes::merge(&self.old, &old, retain).await?;
+                    return Ok(Look::Waiting(format!("whenDeleted of {} is not Retain yet", self.old_shown())));
+                }
+                let claims = self.claims(&old).await?;
+                let held = claims.iter().find(|claim| is_owned_by(claim, set_uid));
+                Ok(match held.and_then(|claim| claim.metadata.name.as_deref()) {
+                    Some(claim) => Look::Waiting(format!("claim {claim} still goes with {}", self.old_shown())),
+                    None => Look::Done(Some(old)),
+                })
+            })
+            .await
+    }
+
+    /// The claims of the Pods that are there.
+    pub async fn claims(&self, set: &DynamicObject) -> Result<Vec<PersistentVolumeClaim>, CliError> {
+        let templates = set.data.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+        let templates: Vec<&str> =
+            templates.into_iter().flatten().filter_map(|one| one.pointer("/metadata/name")?.as_str()).collect();
+        if templates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pods = facts::pods(&self.session, set).await?;
+        let wanted: Vec<String> = templates
+            .iter()
+            .flat_map(|template| pods.keys().map(move |ordinal| format!("{template}-{}-{ordinal}", self.name)))
+            .collect();
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.session.client.clone(), &self.session.namespace);
+        let mut claims = api.list(&ListParams::default()).await?.items;
+        claims.retain(|claim| claim.metadata.name.as_ref().is_some_and(|name| wanted.contains(name)));
+        Ok(claims)
+    }
+
+    /// Deletes the old set as it was made the new one from, and as it stands still. Otherwise it is looked at again.
+    async fn delete<T: Transfer>(&self, transfer: &T, record: &T::Record, old: DynamicObject) -> Result<(), CliError> {
+        let pods = facts::pods(&self.session, &old).await?;
+        let (_, now) = transfer.wanted(&old, &pods, Some(record))?;
+        if now.spec() != record.spec() {
+            return Ok(());
+        }
+        self.patience
+            .until(async || {
+                let pods = facts::pods(&self.session, &old).await?;
+                let live = self.old.get_opt(&self.name).await?;
+                Ok(match live.as_ref().and_then(|live| transfer.hold(live, &pods)) {
+                    Some(waiting) => Look::Waiting(waiting),
+                    None => Look::Done(()),
+                })
+            })
+            .await?;
+        if writes::delete_orphaning(&self.old, &old).await? == Met::Yes {
+            self.gone(record.uid()).await?;
+        }
+        Ok(())
+    }
+
+    async fn gone(&self, set_uid: &str) -> Result<(), CliError> {
+        self.patience
+            .until(async || {
+                Ok(match self.old.get_opt(&self.name).await? {
+                    Some(old) if uid(&old.metadata) == set_uid => {
+                        let held = old.metadata.finalizers.unwrap_or_default().join(", ");
+                        Look::Waiting(format!("{} is not gone, its finalizers: {held}", self.old_shown()))
+                    }
+                    _ => Look::Done(()),
+                })
+            })
+            .await
+    }
+
+    /// Step 5: how many Pods and claims have the new owner.
+    pub async fn taken<R: Record>(&self) -> Result<(usize, usize), CliError> {
+        self.patience.until(async || self.look_for_orphans::<R>().await).await
+    }
+
+    async fn look_for_orphans<R: Record>(&self) -> Result<Look<(usize, usize)>, CliError> {
+        // Also tells whether another set was made in the old one's place.
+        let (new, record) = match self.stage::<R>().await? {
+            Stage::Alone { new, record } => (new, record),
+            // Another call was faster.
+            Stage::Done => {
+                let new = self.new.get(&self.name).await?;
+                let pods = facts::pods(&self.session, &new).await?;
+                return Ok(Look::Done((pods.len(), self.claims(&new).await?.len())));
+            }
+            Stage::Fresh(_) | Stage::Begun { .. } => {
+                return Ok(Look::Waiting(format!("{} is there again", self.old_shown())));
+            }
+        };
+        let set_uid = uid(&new.metadata);
+        let pods = facts::pods(&self.session, &new).await?;
+        for pod in pods.values().filter(|pod| !is_controlled_by(&pod.metadata, set_uid)) {
+            let owner = match facts::controller(&pod.metadata) {
+                Some(owner) => format!("belongs to {} {}", owner.kind, owner.name),
+                None if facts::is_terminating(&pod.metadata) => continue,
+                None => "has no owner yet".to_owned(),
+            };
+            return Ok(Look::Waiting(format!("Pod {} {owner}", facts::name(pod))));
+        }
+        if let Some(revision) = self.orphaned_revision(&new).await? {
+            return Ok(Look::Waiting(format!("ControllerRevision {revision} has no owner yet")));
+        }
+        let claims = self.claims(&new).await?;
+        let goes_with_set = facts::text(&new, WHEN_DELETED) == Some("Delete");
+        for claim in &claims {
+            let name = claim.metadata.name.as_deref().unwrap_or_default();
+            if is_owned_by(claim, record.uid()) {
+                return Ok(Look::Waiting(format!("claim {name} still names {} as its owner", self.old_shown())));
+            }
+            if goes_with_set && !is_owned_by(claim, set_uid) {
+                return Ok(Look::Waiting(format!("claim {name} is to go with {} and does not yet", self.new_shown())));
+            }
+        }
+        Ok(Look::Done((pods.len(), claims.len())))
+    }
+
+    /// A revision that the manager has not taken yet. The native controller looks for them when something else happens.
+    async fn orphaned_revision(&self, set: &DynamicObject) -> Result<Option<String>, CliError> {
+        if self.to != OURS {
+            return Ok(None);
+        }
+        let revisions = self.revisions(set).await?;
+        let orphan = revisions.into_iter().find(|revision| facts::controller(&revision.metadata).is_none());
+        Ok(orphan.and_then(|revision| revision.metadata.name))
+    }
+
+    /// The revisions that the selector and the name make the set's, whoever owns them.
+    pub async fn revisions(&self, set: &DynamicObject) -> Result<Vec<ControllerRevision>, CliError> {
+        let api: Api<ControllerRevision> = Api::namespaced(self.session.client.clone(), &self.session.namespace);
+        let selector = ListParams::default().labels(&facts::selector(set)?.to_text());
+        let prefix = format!("{}-", self.name);
+        let mut revisions = api.list(&selector).await?.items;
+        revisions.retain(|one| one.metadata.name.as_ref().is_some_and(|name| name.starts_with(&prefix)));
+        Ok(revisions)
+    }
+
+    /// Takes the record away, and writes `change` with it: the last step.
+    pub async fn finish<R: Record>(&self, change: Value) -> Result<DynamicObject, CliError> {
+        self.patience
+            .until(async || {
+                let set = self.new.get(&self.name).await?;
+                if record::read::<R>(&set).is_none() {
+                    return Ok(Look::Done(set));
+                }
+                let mut patch = change.clone();
+                patch["metadata"]["annotations"] = json!({R::ANNOTATION: null});
+                writes::merge(&self.new, &set, patch).await?;
+                Ok(Look::Waiting(format!("{} changes all the time", self.new_shown())))
+            })
+            .await
+    }
+}
+
+fn is_owned_by(claim: &PersistentVolumeClaim, uid: &str) -> bool {
+    claim.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+}
+
+/// The Pods whose label does not name this revision.
+pub fn outdated<'a>(pods: impl IntoIterator<Item = &'a Pod>, revision: Option<&str>) -> Vec<&'a str> {
+    let living = pods.into_iter().filter(|pod| !facts::is_terminating(&pod.metadata));
+    living.filter(|pod| Some(facts::revision_label(pod)) != revision).map(facts::name).collect()
+}

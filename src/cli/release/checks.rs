@@ -1,0 +1,239 @@
+//! What is looked at before a release is begun.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, PostParams};
+use serde_json::Value;
+
+use super::steps::Work;
+use crate::api::names;
+use crate::cli::error::CliError;
+use crate::cli::migrate::access::{self, Right};
+use crate::cli::migrate::facts::{self, counted, some_of, uid};
+use crate::cli::migrate::findings::Findings;
+use crate::cli::migrate::kinds::{NATIVE, OURS};
+use crate::cli::migrate::moving::{Pods, Transfer, outdated};
+use crate::cli::migrate::record::{self, Adoption};
+use crate::cli::migrate::surroundings;
+
+const RIGHTS: [Right; 10] = [
+    Right::to("create", "apps", "statefulsets"),
+    Right::to("get", "apps", "statefulsets"),
+    Right::to("patch", "apps", "statefulsets"),
+    Right::to("update", "apps", "statefulsets"),
+    Right::to("delete", "apps.asts.dev", "advancedstatefulsets"),
+    Right::to("list", "", "pods"),
+    Right::to("patch", "", "pods"),
+    Right::to("list", "apps", "controllerrevisions"),
+    Right::to("create", "apps", "controllerrevisions"),
+    Right::to("delete", "apps", "controllerrevisions"),
+];
+
+/// Longest name of a native set that can have Pods: their label holds it, a dash and a hash of ten letters.
+const NATIVE_NAME_BYTES_MAX: usize = names::LABEL_VALUE_BYTES_MAX - 11;
+
+/// `--drop-fields`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Refused,
+    Accepted,
+}
+
+/// Looks at everything, and changes nothing.
+pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findings, CliError> {
+    let mut findings = Findings::default();
+    let session = &work.moving.session;
+    let mut rights = RIGHTS.to_vec();
+    if old.data.pointer("/spec/volumeClaimTemplates").is_some() {
+        rights.push(Right::to("list", "", "persistentvolumeclaims"));
+    }
+    let claims = facts::text(old, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete");
+    if claims {
+        rights.push(Right::to("patch", "apps.asts.dev", "advancedstatefulsets"));
+    }
+    let missing = access::missing(session, &rights).await?;
+    if !missing.is_empty() {
+        findings.refuse(format!("you may not, in namespace {}: {}", session.namespace, missing.join(", ")));
+        return Ok(findings);
+    }
+    findings.fine("you have the rights for it");
+    if record::read::<Adoption>(old).is_some() {
+        findings.refuse("an adoption to this set is under way: call adopt again to end it first");
+        return Ok(findings);
+    }
+    if work.moving.name.len() > NATIVE_NAME_BYTES_MAX {
+        findings.refuse(format!(
+            "metadata.name: a native StatefulSet labels its Pods with its name and a hash, for which {NATIVE_NAME_BYTES_MAX} \
+             letters may be in the name; this one has {}",
+            work.moving.name.len()
+        ));
+    }
+    if let Some(owner) = facts::controller(&old.metadata) {
+        findings.doubt(format!(
+            "{} {} ({}) controls this set, and makes it again when it is gone",
+            owner.kind, owner.name, owner.api_version
+        ));
+    }
+    let pods = facts::pods(session, old).await?;
+    match moves(old, &pods) {
+        Some(why) => findings.refuse(why),
+        None => findings.fine(format!("{} there, all on the newest revision", counted(pods.len(), "Pod"))),
+    }
+    let unready = pods.values().filter(|pod| !facts::is_ready(pod)).count();
+    if unready > 0 {
+        findings.note(format!("{} not Ready", counted(unready, "Pod")));
+    }
+    acceptance(work, old, (&pods, loss), &mut findings).await?;
+    if claims {
+        findings
+            .note("whenDeleted is Delete: the set lets its claims go before it is deleted, the StatefulSet takes them");
+    }
+    surroundings::look(session, old, (OURS, NATIVE), &mut findings).await?;
+    Ok(findings)
+}
+
+/// Whether the apiserver takes the native set, and what is lost by it.
+async fn acceptance(
+    work: &Work,
+    old: &DynamicObject,
+    (pods, loss): (&Pods, Loss),
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let shape = match work.shaped(old) {
+        Ok(shape) => shape,
+        Err(error) => {
+            findings.refuse(error.to_string());
+            return Ok(());
+        }
+    };
+    for remark in &shape.lost {
+        match loss {
+            Loss::Refused => findings.refuse(format!("{remark}; --drop-fields leaves it out")),
+            Loss::Accepted => findings.note(format!("{remark}: left out")),
+        }
+    }
+    let (object, _) = work.wanted(old, pods, None)?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    match work.moving.new.create(&dry_run, &object).await {
+        Ok(_) => findings.fine(format!("the apiserver takes {} (dry run)", work.moving.new_shown())),
+        Err(kube::Error::Api(status)) if status.code < 500 => {
+            findings.refuse(format!("the apiserver refuses {}: {}", work.moving.new_shown(), status.message));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    findings.note("Pods are re-created by every change of the template from then on");
+    Ok(())
+}
+
+/// What keeps the set from being handed over as it is: something moves, or is about to.
+pub fn moves(set: &DynamicObject, pods: &Pods) -> Option<String> {
+    if !facts::is_observed(set) {
+        return Some("the manager has not seen the set's present spec yet".to_owned());
+    }
+    let list = |found: Vec<&str>| some_of(found);
+    let replicas = facts::integer(set, "/spec/replicas").unwrap_or(1);
+    let start = facts::integer(set, "/spec/ordinals/start").unwrap_or(0);
+    if !pods.keys().copied().eq(start..start.saturating_add(replicas)) {
+        let found: Vec<&str> = pods.values().map(facts::name).collect();
+        let last = start.saturating_add(replicas).saturating_sub(1);
+        return Some(format!(
+            "a native set of this size has the ordinals {start} to {last}; the Pods are {}",
+            list(found)
+        ));
+    }
+    let named =
+        |is: &dyn Fn(&Pod) -> bool| -> Vec<&str> { pods.values().filter(|pod| is(pod)).map(facts::name).collect() };
+    let going = named(&|pod| facts::is_terminating(&pod.metadata));
+    if !going.is_empty() {
+        return Some(format!("being deleted: {}", list(going)));
+    }
+    let foreign = named(&|pod| !facts::is_controlled_by(&pod.metadata, uid(&set.metadata)));
+    if !foreign.is_empty() {
+        return Some(format!("not this set's, though they have its labels and name: {}", list(foreign)));
+    }
+    let others = outdated(pods.values(), revision(set));
+    if !others.is_empty() {
+        return Some(format!("a rollout is under way; not on the newest revision: {}", list(others)));
+    }
+    let closed = named(&is_gate_closed);
+    if !closed.is_empty() {
+        return Some(format!("being updated in place: {}", list(closed)));
+    }
+    let disrupted = set.data.pointer("/status/disrupted").and_then(Value::as_array);
+    disrupted.filter(|list| !list.is_empty()).map(|list| format!("{} not known to be back", counted(list.len(), "Pod")))
+}
+
+/// The label of Pods on the newest revision.
+pub fn revision(set: &DynamicObject) -> Option<&str> {
+    facts::text(set, "/status/updateRevision")?.rsplit_once('-').map(|(_, hash)| hash)
+}
+
+/// A native set has nobody who would open it.
+fn is_gate_closed(pod: &Pod) -> bool {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
+    let has_gate = gates.into_iter().flatten().any(|gate| gate.condition_type == names::READINESS_GATE);
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_open =
+        conditions.into_iter().flatten().any(|one| one.type_ == names::READINESS_GATE && one.status == "True");
+    has_gate && !is_open
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set() -> Value {
+        json!({
+            "metadata": {"name": "web", "uid": "ours", "generation": 2},
+            "spec": {"replicas": 2},
+            "status": {"observedGeneration": 2, "updateRevision": "web-b"},
+        })
+    }
+
+    fn pod(ordinal: i64) -> Value {
+        json!({
+            "metadata": {
+                "name": format!("web-{ordinal}"), "labels": {"controller-revision-hash": "b"},
+                "ownerReferences": [{"apiVersion": "a", "kind": "b", "name": "web", "uid": "ours", "controller": true}],
+            },
+            "spec": {"containers": [], "readinessGates": [{"conditionType": "InPlaceUpdateReady"}]},
+            "status": {"conditions": [{"type": "InPlaceUpdateReady", "status": "True"}]},
+        })
+    }
+
+    fn told(set: Value, pods: Vec<Value>) -> Option<String> {
+        let set: DynamicObject = serde_json::from_value(set).unwrap();
+        let pods: Vec<Pod> = pods.into_iter().map(|pod| serde_json::from_value(pod).unwrap()).collect();
+        moves(&set, &pods.into_iter().filter_map(|pod| Some((facts::ordinal(&pod, "web")?, pod))).collect())
+    }
+
+    fn changed(mut object: Value, pointer: &str, value: Value) -> Value {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[key] = value;
+        object
+    }
+
+    #[test]
+    fn what_stands_still_may_go() {
+        assert_eq!(told(set(), vec![pod(0), pod(1)]), None);
+    }
+
+    #[test]
+    fn what_moves_is_named() {
+        let time = json!("2026-01-01T00:00:00Z");
+        let entry = json!([{"ordinal": 1}]);
+        for (set, second, why) in [
+            (changed(set(), "/metadata/generation", json!(3)), pod(1), "not seen"),
+            (set(), pod(2), "the ordinals 0 to 1; the Pods are web-0, web-2"),
+            (set(), changed(pod(1), "/metadata/deletionTimestamp", time), "being deleted: web-1"),
+            (set(), changed(pod(1), "/metadata/ownerReferences", json!([])), "not this set's"),
+            (set(), changed(pod(1), "/metadata/labels", json!({"controller-revision-hash": "a"})), "not on the newest"),
+            (set(), changed(pod(1), "/status/conditions", json!([])), "being updated in place: web-1"),
+            (changed(set(), "/status/disrupted", entry), pod(1), "not known to be back"),
+        ] {
+            let found = told(set, vec![pod(0), second]);
+            assert!(found.as_ref().is_some_and(|found| found.contains(why)), "{why}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The history goes along: revisions of an AdvancedStatefulSet say which claims their Pods had, with which
+//! `kubectl rollout undo` of a native set fails. Each is written again without, and then deleted.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Preconditions};
+use serde_json::{Value, json};
+
+use crate::api::names;
+use crate::cli::error::CliError;
+use crate::cli::migrate::facts;
+use crate::cli::migrate::moving::Moving;
+use crate::cli::migrate::writes;
+use crate::inplace::differences;
+use crate::model::revision::{hash, revision_name};
+
+/// Writes the revisions of the set that was released as native ones.
+pub async fn translate(moving: &Moving) -> Result<(), CliError> {
+    let set = moving.new.get(&moving.name).await?;
+    let api: Api<ControllerRevision> = Api::namespaced(moving.session.client.clone(), &moving.session.namespace);
+    for revision in moving.revisions(&set).await?.into_iter().filter(|one| is_to_go(one, &set)) {
+        if let Some(native) = native_of(&revision, &set) {
+            match api.create(&writes::create_parameters(), &native).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let preconditions = Preconditions { uid: revision.metadata.uid.clone(), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(revision.metadata.name.as_deref().unwrap_or_default(), &parameters).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a revision is of ours, and not in use.
+fn is_to_go(revision: &ControllerRevision, set: &DynamicObject) -> bool {
+    let data = revision.data.as_ref().map(|data| &data.0);
+    let is_ours = data.is_some_and(|data| data.pointer("/spec/volumeClaimTemplates").is_some());
+    let name = revision.metadata.name.as_deref();
+    let in_use = ["/status/currentRevision", "/status/updateRevision"].map(|pointer| facts::text(set, pointer));
+    is_ours && !in_use.contains(&name)
+}
+
+/// The same revision as a native set would have written it; `None` for the one that the set is on.
+fn native_of(revision: &ControllerRevision, set: &DynamicObject) -> Option<ControllerRevision> {
+    let template = revision.data.as_ref()?.0.pointer("/spec/template")?;
+    let mut plain = template.clone();
+    plain.as_object_mut().map(|template| template.remove("$patch"));
+    if differences(&plain, set.data.pointer("/spec/template").unwrap_or(&Value::Null)).is_empty() {
+        return None;
+    }
+    let data = json!({"spec": {"template": template}});
+    let hash = hash(&data, 0);
+    let mut native = ControllerRevision { revision: revision.revision, ..ControllerRevision::default() };
+    native.metadata.name = Some(revision_name(set.metadata.name.as_deref()?, &hash));
+    let mut labels = revision.metadata.labels.clone().unwrap_or_default();
+    labels.insert(names::HASH_LABEL.to_owned(), hash);
+    native.metadata.labels = Some(labels);
+    native.data = Some(RawExtension(data));
+    Some(native)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(template: Value) -> ControllerRevision {
+        let data = json!({"spec": {"template": template, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        serde_json::from_value(json!({
+            "metadata": {"name": "web-x", "labels": {"app": "web", "controller.kubernetes.io/hash": "x"}},
+            "revision": 3, "data": data,
+        }))
+        .unwrap()
+    }
+
+    fn template(image: &str) -> Value {
+        json!({"$patch": "replace", "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": image}]}})
+    }
+
+    fn set() -> DynamicObject {
+        let mut now = template("app:v2");
+        now.as_object_mut().unwrap().remove("$patch");
+        serde_json::from_value(json!({
+            "metadata": {"name": "web"}, "spec": {"template": now}, "status": {"updateRevision": "web-n", "currentRevision": "web-n"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_older_revision_goes_along_without_its_claims() {
+        let native = native_of(&revision(template("app:v1")), &set()).unwrap();
+        assert_eq!(native.data.unwrap().0, json!({"spec": {"template": template("app:v1")}}));
+        let labels = native.metadata.labels.unwrap();
+        let name = native.metadata.name.unwrap();
+        assert_eq!((native.revision, &labels["app"]), (3, &"web".to_owned()));
+        assert_eq!(name, format!("web-{}", labels["controller.kubernetes.io/hash"]));
+        assert_eq!(native_of(&revision(template("app:v2")), &set()), None);
+    }
+
+    #[test]
+    fn only_unused_revisions_of_ours_go() {
+        assert!(is_to_go(&revision(template("app:v1")), &set()));
+        let mut used = revision(template("app:v1"));
+        used.metadata.name = Some("web-n".into());
+        assert!(!is_to_go(&used, &set()));
+        let mut native = revision(template("app:v1"));
+        native.data = Some(RawExtension(json!({"spec": {"template": template("app:v1")}})));
+        assert!(!is_to_go(&native, &set()));
+    }
+}

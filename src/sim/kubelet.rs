@@ -37,11 +37,19 @@ impl PodRun {
         self.containers.values_mut().find(|run| run.role == Role::Main)
     }
 
-    /// A container of another image than the spec's is still running.
+    /// A container of another image than the spec's is still running. Not one that ran when the Pod was patched, ended in
+    /// that very moment, and came back by itself: that cannot be seen from outside.
     pub fn serves_something_else(&self, value: &Value) -> bool {
+        let annotation =
+            value.pointer("/metadata/annotations").and_then(|all| all.get(names::IN_PLACE_STATE_ANNOTATION));
+        let patched: Value = annotation.and_then(|text| serde_json::from_str(text.as_str()?).ok()).unwrap_or_default();
         facts::list(value, "/spec/containers").iter().any(|container| {
             let (name, image) = (facts::text(container, "/name"), facts::text(container, "/image"));
-            self.containers.get(&name).is_some_and(|run| run.runs() && run.id_image != image)
+            let ran = &patched["containers"][&*name]["containerID"];
+            let came_back = ran.is_string();
+            self.containers.get(&name).is_some_and(|run| {
+                run.runs() && run.id_image != image && (!came_back || run.id.as_deref() == ran.as_str())
+            })
         })
     }
 }

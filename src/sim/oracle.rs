@@ -240,6 +240,7 @@ impl Oracle {
                 self.saw("an orphan was adopted");
                 return Ok(());
             }
+            Action::CreateHelper { .. } => return Ok(()),
             Action::DeleteHelper { .. } => {
                 let owner = pod.helper.as_ref().map(|helper| &helper.owner_uid);
                 let ours = owner == Some(&request.read.set_uid);

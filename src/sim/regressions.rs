@@ -187,3 +187,18 @@ fn a_watch_that_is_never_answered_leaves_nothing_of_the_old_template() {
         },
     );
 }
+
+/// Patched while its containers were being started: the one of the old image that came up was taken for the new one after
+/// three seconds, and put back into service while it was being ended.
+#[test]
+fn a_container_that_was_about_to_start_is_not_taken_for_the_new_one() {
+    let mut set = set(2, json!({}));
+    set["podManagementPolicy"] = "Parallel".into();
+    let story = [
+        (12_642, Step::Spec(json!({"replicas": 4}))),
+        (12_831, use_template("broken")),
+        (12_895, use_template("broken")),
+    ];
+    let swarm = Swarm { kubelet_lag_ms: 1500, status_lag_ms: 20, ..calm(1, 300) };
+    tell(60, &swarm, &set, &story);
+}

@@ -194,6 +194,8 @@ impl World {
             let policy = json!({"podUpdatePolicy": "InPlaceIfPossible"});
             self.perform(&Step::Spec(json!({"updateStrategy": {"rollingUpdate": policy}})));
         }
+        // Nothing else may be about to happen.
+        self.tell();
     }
 
     fn has_good_template(&self) -> bool {

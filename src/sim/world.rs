@@ -222,7 +222,7 @@ impl World {
     }
 
     /// Tells everyone what has changed in the store.
-    fn tell(&mut self) {
+    pub fn tell(&mut self) {
         while !self.store.fresh.is_empty() {
             for (kind, change) in std::mem::take(&mut self.store.fresh) {
                 self.oracle.changed(self.now, kind, &change, &self.cluster);

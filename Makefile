@@ -10,6 +10,21 @@ check: ## form, lints and unit tests: under two minutes once built
 test: ## everything, also on a real Kubernetes; as root on this machine's own kubelet too
 	@config/ci/suites test
 
+# Which tests of src/sim; LAYER=wire: the real manager, else its model; HOOKS=1: sets with lifecycle hooks.
+SIMULATION = cargo test --quiet --profile sim --lib -- --exact --nocapture sim::tests::
+SEEDED = $(if $(filter wire,$(LAYER)),the_real_manager_keeps_every_property,every_seed_keeps_every_property)$(if $(HOOKS),_with_hooks)
+
+.PHONY: sim sim-night mutants
+
+sim: ## one simulated run again (SEED=7 TRACE=1 LAYER=wire HOOKS=1)
+	@SIM_SEED=$(or $(SEED),$(error say which: SEED=7)) SIM_TRACE=$(TRACE) $(SIMULATION)$(SEEDED)
+
+sim-night: ## simulated runs on all cores for a time (SECONDS=3600); fails with the first failure, made small
+	@SIM_SECONDS=$(or $(SECONDS),3600) $(SIMULATION)a_night
+
+mutants: ## how many of so many seeds notice each fault that is put in on purpose (SEEDS=300)
+	@SIM_MUTANT_SEEDS=$(or $(SEEDS),300) $(SIMULATION)every_mutant_is_caught
+
 .PHONY: crds
 
 crds: ## write the definition, its reference page, docs/inplace.md and docs/kubectl-asts.md again

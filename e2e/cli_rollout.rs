@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli_run::{asts, asts_with, kubectl, run};
+use crate::cli_run::{PLAIN, Screen, asts, asts_with, kubectl, run};
 use crate::harness::manifest::{rolling_update, with};
 use crate::harness::space::{container_id, image_of, uid};
 use crate::harness::{Context, Result, Space, image, set};
@@ -144,14 +144,11 @@ async fn the_status_ends_when_the_rollout_does(space: Space) -> Result {
     space.set_image("web", "never-ready").await?;
     let now = asts(&space, &["rollout", "status", "web", "-w=false"]).await?.fine()?;
     ensure!(now.starts_with("Waiting for "), "under way: {now}");
-    let watched = tokio::spawn({
-        let space = space.clone();
-        async move { asts(&space, &["rollout", "status", "web"]).await }
-    });
-    space.pod_is("web-2", "updated", |pod| image_of(pod) == image("never-ready")).await?;
+    let mut watched = Screen::open(&space, PLAIN, &["rollout", "status", "web"], &[("TERM", "dumb")])?;
+    watched.shows("it waits", |text| text.contains("Waiting for ")).await?;
     space.kubectl(&["delete", "asts", "web"], None)?;
-    let gone = watched.await.map_err(|error| crate::harness::Failure(error.to_string()))??.refused()?;
-    ensure_eq!(gone, "error: object has been deleted\n", "deleted meanwhile");
+    ensure_eq!(watched.ended().await?, 1, "the exit code after a deletion");
+    watched.shows("why", |text| text.contains("error: object has been deleted")).await?;
     Ok(())
 }
 

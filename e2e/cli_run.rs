@@ -89,6 +89,9 @@ pub async fn run(mut command: Command, input: &str) -> Result<Said> {
     task.await.map_err(|error| Failure(error.to_string()))?
 }
 
+/// Columns and lines of a terminal that has room for what is printed line by line.
+pub const PLAIN: (u16, u16) = (200, 200);
+
 /// A program in a terminal, and what is on the screen.
 pub struct Screen {
     parser: Arc<Mutex<vt100::Parser>>,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::cli_run::{Said, asts, asts_with, kubectl, run};
+use crate::cli_run::{PLAIN, Said, Screen, asts, asts_with, kubectl, run};
 use crate::harness::manifest::rolling_update;
 use crate::harness::space::hash_in;
-use crate::harness::{Context, Failure, Result, Space, image, install, set};
+use crate::harness::{Context, Result, Space, image, install, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
@@ -96,21 +96,18 @@ async fn the_tree_is_there_for_programs(space: Space) -> Result {
 
 async fn the_tree_is_printed_again_when_it_changes(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
-    let watched = tokio::spawn({
-        let space = space.clone();
-        async move { asts(&space, &["get", "web", "-w"]).await }
-    });
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let mut screen = Screen::open(&space, PLAIN, &["get", "web", "-w"], &[("TERM", "dumb")])?;
+    screen.shows("the first tree", |text| text.contains("3/3 ready, 3/3 updated")).await?;
     space.set_image("web", "v2").await?;
-    space.settled("web").await?;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let is_on_the_way = |text: &str| text.contains("being rolled out");
+    screen.shows("on the way", is_on_the_way).await?;
+    let is_done = |text: &str| text.rsplit("NAME").next().is_some_and(|last| last.matches("in place").count() == 3);
+    let text = screen.shows("the last tree", is_done).await?;
+    ensure!(text.matches("NAME").count() >= 3, "it was printed too seldom: {text}");
+    ensure!(!screen.is_full(), "the screen is not taken");
     space.kubectl(&["delete", "asts", "web"], None)?;
-    let said = watched.await.map_err(|error| Failure(error.to_string()))??;
-    let trees: Vec<&str> = said.out.split("\n\n").collect();
-    ensure!(trees.len() >= 3, "it was printed {} times:\n{}", trees.len(), said.out);
-    ensure!(trees[0].contains("3/3 ready, 3/3 updated"), "the first: {}", trees[0]);
-    ensure!(trees.iter().any(|tree| tree.contains("being rolled out")), "on the way: {}", said.out);
-    ensure_eq!(said.refused()?, "error: object has been deleted\n", "the end");
+    ensure_eq!(screen.ended().await?, 1, "the exit code after a deletion");
+    screen.shows("why", |text| text.contains("error: object has been deleted")).await?;
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod environment;
 mod faults;
 mod flags;
 mod harness;
+mod hostile;
 mod identity;
 mod inplace;
 mod lifecycle;
@@ -32,6 +33,7 @@ mod ordinals;
 mod outages;
 mod partition;
 mod paused;
+mod peers;
 mod pre_pull;
 mod priorities;
 mod random_changes;
@@ -46,6 +48,7 @@ mod schema;
 mod smoke;
 mod status;
 mod tutorial;
+mod valid_edits;
 
 use std::process::ExitCode;
 
@@ -73,6 +76,7 @@ fn tests() -> Vec<Test> {
         crd::tests(),
         deletion::tests(),
         environment::tests(),
+        hostile::tests(),
         flags::tests(),
         identity::tests(),
         inplace::tests(),
@@ -84,6 +88,7 @@ fn tests() -> Vec<Test> {
         outages::tests(),
         partition::tests(),
         paused::tests(),
+        peers::tests(),
         pre_pull::tests(),
         priorities::tests(),
         random_changes::tests(),
@@ -96,6 +101,7 @@ fn tests() -> Vec<Test> {
         schema::tests(),
         status::tests(),
         tutorial::tests(),
+        valid_edits::tests(),
     ]
     .concat()
 }

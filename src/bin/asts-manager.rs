@@ -107,5 +107,5 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 /// Another at each start: a process must not take what an earlier one of the same Pod held.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "asts-manager".to_owned());
-    format!("{host}_{:016x}", asts::control::backoff::random())
+    format!("{host}_{:016x}", asts::control::backoff::Chance::system().next())
 }

@@ -12,7 +12,7 @@ use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
 
-use super::backoff;
+use super::backoff::{self, Chance};
 use super::cache::{Scope, SharedStore};
 use super::client::WATCH_SECONDS;
 use super::queue::Queue;
@@ -171,7 +171,7 @@ pub async fn watch_version(client: Client, abilities: Arc<AbilityCache>) {
 
 /// Keeps the names of the nodes with a customised kubelet up to date, until it is dropped. Metadata
 /// of the labelled ones is all that is read.
-pub async fn watch_nodes(client: Client, abilities: Arc<AbilityCache>, everyone: Everyone) {
+pub async fn watch_nodes(client: Client, abilities: Arc<AbilityCache>, everyone: Everyone, chance: Chance) {
     let api: Api<PartialObjectMeta<Node>> = Api::all(client);
     let selector = format!("{}=true", names::CUSTOMISED_KUBELET_LABEL);
     let config = Config { timeout: Some(WATCH_SECONDS), ..Config::default().labels(&selector) };
@@ -194,7 +194,7 @@ pub async fn watch_nodes(client: Client, abilities: Arc<AbilityCache>, everyone:
                     tokio::time::sleep(FORBIDDEN_PERIOD).await;
                 } else {
                     tracing::debug!("the watch of nodes failed: {error}");
-                    tokio::time::sleep(backoff::delay(failures, backoff::WATCHES)).await;
+                    tokio::time::sleep(chance.delay(failures, backoff::WATCHES)).await;
                 }
                 continue;
             }

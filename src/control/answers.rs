@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::cache::pod::PodObject;
+use super::cache::revision::RevisionObject;
 use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, Failure, Refused};
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
+use crate::model::revision::revision_name;
 use crate::model::{FieldKind, LivePod, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
@@ -104,6 +106,7 @@ impl Reconciler {
                     let answer = why_not_bound(&self.apiserver, &namespace, name).await?;
                     snapshot.answers.bound_claims.insert(name.clone(), answer);
                 }
+                Question::WholePod { name, .. } if self.find_revision(snapshot, name).await? => {}
                 Question::WholePod { name, uid } => {
                     let at = At::one(Kind::Pod, &namespace, name);
                     match self.apiserver.read::<Value>(Verb::Get, at).await {
@@ -124,6 +127,31 @@ impl Reconciler {
         } else {
             self.read_each_live(&pods, snapshot).await
         }
+    }
+
+    /// Looks live for the revision that a Pod's label names, where the cache shows none: a Pod must not be judged by
+    /// itself, as one of unknown make, because a watch is behind. True: found, and in the snapshot now.
+    async fn find_revision(&self, snapshot: &mut Snapshot, pod: &str) -> Result<bool, CallError> {
+        let Some(label) = snapshot.pods.get(pod).map(|pod| pod.revision_label().to_owned()) else { return Ok(false) };
+        let is_known = snapshot.revisions.iter().any(|facts| *facts.hash == *label || *facts.name == *label);
+        if label.is_empty() || is_known {
+            return Ok(false);
+        }
+        let namespace = snapshot.set.namespace.clone();
+        let name = revision_name(&snapshot.set.name, &label);
+        let found =
+            match self.apiserver.read::<RevisionObject>(Verb::Get, At::one(Kind::Revision, &namespace, &name)).await {
+                Ok(found) => found,
+                Err(error) if error.failure == Failure::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            };
+        let facts = found.clone().whole().facts;
+        self.refresh(found);
+        let ours = facts.controller.as_ref().is_some_and(|owner| owner.uid == snapshot.set.uid);
+        if ours {
+            snapshot.revisions.push(facts);
+        }
+        Ok(ours)
     }
 
     async fn read_each_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::actions::Done;
+use super::backoff::Chance;
 use super::client::{At, Kind, Verb, WRITES_IN_FLIGHT_MAX};
 use super::error::{CallError, Failure, Refused};
 use super::events::Subject;
@@ -142,14 +143,14 @@ impl Reconciler {
         let create = self.create_slowly(set, &creates, &mut memory.creates_at_once);
         let (created, acted) = tokio::join!(create, self.act_on_all(set, &others));
         if created.iter().any(|done| is_shared_refusal(&done.result)) {
-            memory.refusals.creates_refused();
+            memory.refusals.creates_refused(&self.apiserver.chance);
         } else if created.iter().any(|done| done.result.is_ok()) {
             memory.refusals.creates_made();
         }
         let mut claims_failed = false;
         for done in created.into_iter().chain(acted) {
             claims_failed |= matches!(done.action, Action::PatchClaim { .. }) && done.result.is_err();
-            note_done(set, done, memory, outcome);
+            note_done(set, done, memory, outcome, &self.apiserver.chance);
         }
         claims_failed
     }
@@ -225,7 +226,7 @@ fn is_shared_refusal(result: &Result<(), CallError>) -> bool {
     matches!(result, Err(CallError { failure: Failure::Refused(refused), .. }) if is_shared(*refused))
 }
 
-fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome) {
+fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &mut Outcome, chance: &Chance) {
     let Done { action, shows, result } = done;
     let waits = !shows.is_empty();
     for (kind, name, shows) in shows {
@@ -245,7 +246,7 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
             outcome.note(&error, waits);
             if let Failure::Refused(refused) = error.failure {
                 tracing::warn!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "refused: {}", error.message);
-                memory.refusals.refused(&object, &error);
+                memory.refusals.refused(&object, &error, chance);
                 // A policy that denies says nothing about what a running Pod can take: only a 422 does, and its
                 // resourceVersion was fresh, or it were a conflict.
                 if let (

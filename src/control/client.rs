@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::backoff;
+use super::backoff::{self, Chance};
+use super::clock::Clock;
 use super::error::{CallError, ControlError, Failure};
 use super::gate::WriteGate;
 use super::metrics::Metrics;
@@ -24,7 +25,7 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 32;
 const READ_TRIES_MAX: u32 = 3;
 /// The server ends a watch after this time; a connection silent for longer is dead.
 pub const WATCH_SECONDS: u32 = 120;
-const SILENCE_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
+pub const SILENCE_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
 /// The kinds that the manager talks about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,11 +174,13 @@ pub struct Apiserver {
     writes: Semaphore,
     gate: Arc<WriteGate>,
     metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) chance: Chance,
 }
 
 impl Apiserver {
-    pub fn new(client: Client, gate: Arc<WriteGate>, metrics: Arc<Metrics>) -> Self {
-        Apiserver { client, writes: Semaphore::new(WRITES_IN_FLIGHT_MAX), gate, metrics }
+    pub fn new(client: Client, gate: Arc<WriteGate>, metrics: Arc<Metrics>, clock: Clock, chance: Chance) -> Self {
+        Apiserver { client, writes: Semaphore::new(WRITES_IN_FLIGHT_MAX), gate, metrics, clock, chance }
     }
 
     /// The client, for watches.
@@ -242,7 +245,7 @@ impl Apiserver {
                 Err(error)
                     if tries < READ_TRIES_MAX && matches!(error.failure, Failure::Unknown | Failure::Throttled) =>
                 {
-                    let pause = error.retry_after.unwrap_or_else(|| backoff::delay(tries, backoff::READS));
+                    let pause = error.retry_after.unwrap_or_else(|| self.chance.delay(tries, backoff::READS));
                     tokio::time::sleep(pause.min(CALL_TIMEOUT)).await;
                     tries += 1;
                 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::backoff;
 use super::client::{Apiserver, At, Kind, Verb};
 use super::error::Failure;
 use super::metrics::Metrics;
@@ -174,7 +173,8 @@ impl Publisher {
         if let Some(series) = self.series.get_mut(&key).filter(|series| now - series.last < SERIES_GAP) {
             series.count = series.count.saturating_add(1);
             series.last = now;
-            let body = json!({"series": {"count": series.count, "lastObservedTime": micro(Timestamp::now())}});
+            let body =
+                json!({"series": {"count": series.count, "lastObservedTime": micro(self.apiserver.clock.now())}});
             let at = At::one(Kind::Event, namespace, &series.event_name);
             match self.apiserver.write::<IgnoredAny>(Verb::MergePatch, at, Some(&body)).await {
                 // It has expired on the server: make it anew.
@@ -182,7 +182,7 @@ impl Publisher {
                 other => return other.map(|_| ()),
             }
         }
-        let event_name = format!("{}.{:016x}", short(&event.subject.name), backoff::random());
+        let event_name = format!("{}.{:016x}", short(&event.subject.name), self.apiserver.chance.next());
         let body = self.body(event, &event_name);
         self.apiserver.write::<IgnoredAny>(Verb::Create, At::all(Kind::Event, namespace), Some(&body)).await?;
         self.series.insert(key, Series { event_name, count: 1, last: now });
@@ -194,7 +194,7 @@ impl Publisher {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": event_name, "namespace": event.subject.namespace},
-            "eventTime": micro(Timestamp::now()),
+            "eventTime": micro(self.apiserver.clock.now()),
             "reportingController": "apps.asts.dev/asts-manager",
             "reportingInstance": self.instance,
             "reason": event.reason,

@@ -1,7 +1,9 @@
 //! Whether this process may start a write now.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Open until a moment that each renewal of the lease moves on. A renewal that does not come
 /// closes the gate by itself, whatever the renewing task does.

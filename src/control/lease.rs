@@ -4,12 +4,12 @@
 //! holder's clock is not looked at. A leader stops starting writes well before that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, ControlError, Failure};
@@ -124,7 +124,7 @@ impl Elector {
                     self.retry_period()
                 }
             };
-            tokio::time::sleep(super::backoff::jittered(pause)).await;
+            tokio::time::sleep(self.apiserver.chance.jittered(pause)).await;
         }
     }
 
@@ -167,7 +167,7 @@ impl Elector {
         }
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(self.apiserver.clock.now()));
         match self.replace(&lease).await {
             Ok(()) => tracing::info!("released the lease"),
             Err(error) => tracing::warn!("the lease was not released: {error}"),
@@ -201,7 +201,7 @@ impl Elector {
 
     /// The lease in our name. Its resourceVersion stays: a replace fails when another was faster.
     fn ours(&self, mut lease: Lease, taken_over: bool) -> Lease {
-        let now = Timestamp::now();
+        let now = self.apiserver.clock.now();
         let spec = lease.spec.get_or_insert_default();
         if taken_over {
             spec.acquire_time = Some(MicroTime(now));
@@ -238,6 +238,8 @@ impl Elector {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn held_by(holder: &str, seconds: i32) -> LeaseSpec {

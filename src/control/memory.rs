@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::apply::AtOnce;
-use super::backoff;
+use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
 use crate::model::snapshot::Refusal;
@@ -110,13 +110,13 @@ struct Held {
 
 impl Refusals {
     /// The write of `object` was refused.
-    pub fn refused(&mut self, object: &str, error: &CallError) {
+    pub fn refused(&mut self, object: &str, error: &CallError, chance: &Chance) {
         let Failure::Refused(refused) = error.failure else { return };
         if self.held.len() >= REFUSALS_MAX && !self.held.contains_key(object) {
             return;
         }
         let tries = self.tries(object).saturating_add(1);
-        let pause = error.retry_after.unwrap_or_else(|| backoff::delay(tries, backoff::REFUSALS));
+        let pause = error.retry_after.unwrap_or_else(|| chance.delay(tries, backoff::REFUSALS));
         let refusal =
             Refusal { object: object.to_owned(), reason: refused.reason().to_owned(), message: error.message.clone() };
         self.held.insert(object.to_owned(), Held { refusal, tries, retry_at: Instant::now() + pause });
@@ -128,9 +128,9 @@ impl Refusals {
     }
 
     /// A create was refused for a cause that others may share: all creates of the set pause.
-    pub fn creates_refused(&mut self) {
+    pub fn creates_refused(&mut self, chance: &Chance) {
         self.refused_rounds = self.refused_rounds.saturating_add(1);
-        self.creates_not_before = Some(Instant::now() + backoff::delay(self.refused_rounds, backoff::REFUSALS));
+        self.creates_not_before = Some(Instant::now() + chance.delay(self.refused_rounds, backoff::REFUSALS));
     }
 
     /// Creates went well.
@@ -199,7 +199,7 @@ mod tests {
     async fn a_refused_write_is_tried_again_and_told_until_it_is_made() {
         let mut refusals = Refusals::default();
         for _ in 0..12 {
-            refusals.refused("Pod web-0", &quota());
+            refusals.refused("Pod web-0", &quota(), &Chance::system());
             assert!(!refusals.may_try("Pod web-0"));
             assert!(refusals.may_try("Pod web-1"));
             let pause = refusals.retry_after().unwrap();
@@ -215,8 +215,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_wanted_any_more_is_forgotten() {
         let mut refusals = Refusals::default();
-        refusals.refused("Pod web-0", &quota());
-        refusals.creates_refused();
+        refusals.refused("Pod web-0", &quota(), &Chance::system());
+        refusals.creates_refused(&Chance::system());
         assert!(!refusals.may_create());
         refusals.keep_only(&BTreeSet::new());
         assert!(refusals.list().is_empty() && refusals.may_create());

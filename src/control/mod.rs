@@ -10,6 +10,7 @@ pub mod apply;
 pub mod backoff;
 pub mod cache;
 pub mod client;
+pub mod clock;
 pub mod error;
 pub mod events;
 pub mod gate;

@@ -37,7 +37,7 @@ impl Reconciler {
 
     async fn write_report(&self, key: &SetKey, poisoned: &Poisoned) -> Result<(), CallError> {
         let live: Value = self.apiserver.read(Verb::Get, At::one(Kind::Set, &key.namespace, &key.name)).await?;
-        match report_patch(&live, &poisoned.message, Timestamp::now()) {
+        match report_patch(&live, &poisoned.message, self.apiserver.clock.now()) {
             Some(patch) => self.patch_set_status(key, &patch).await,
             None => Ok(()),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backoff;
+use super::backoff::{self, Chance};
 use super::cache::SetKey;
 use super::metrics::Metrics;
 
@@ -59,11 +59,12 @@ pub struct Queue {
     state: Mutex<State>,
     changed: Notify,
     metrics: Arc<Metrics>,
+    chance: Chance,
 }
 
 impl Queue {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Queue { state: Mutex::default(), changed: Notify::new(), metrics }
+    pub fn new(metrics: Arc<Metrics>, chance: Chance) -> Self {
+        Queue { state: Mutex::default(), changed: Notify::new(), metrics, chance }
     }
 
     /// Something about the set changed.
@@ -98,6 +99,7 @@ impl Queue {
             };
             let sleep_until = next_at.unwrap_or_else(|| Instant::now() + PAUSE_MAX);
             tokio::select! {
+                biased;
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep_until(sleep_until) => {}
             }
@@ -106,7 +108,7 @@ impl Queue {
 
     /// The look at a set that [`Queue::next`] gave is over.
     pub fn done(&self, key: &SetKey, verdict: Verdict) {
-        self.lock().finish(key, verdict);
+        self.lock().finish(key, verdict, &self.chance);
         self.changed.notify_one();
     }
 
@@ -152,7 +154,7 @@ impl State {
         Some(key)
     }
 
-    fn finish(&mut self, key: &SetKey, verdict: Verdict) {
+    fn finish(&mut self, key: &SetKey, verdict: Verdict, chance: &Chance) {
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = false;
@@ -160,7 +162,7 @@ impl State {
         let pause = match verdict.next {
             Next::Rest => None,
             Next::Again => Some(COALESCE),
-            Next::Backoff => Some(backoff::delay(entry.failures, backoff::SETS)),
+            Next::Backoff => Some(chance.delay(entry.failures, backoff::SETS)),
             Next::Pause(pause) => Some(pause.min(PAUSE_MAX)),
         };
         if matches!(verdict.next, Next::Backoff | Next::Pause(_)) {
@@ -212,7 +214,7 @@ mod tests {
     use super::*;
 
     fn queue() -> Queue {
-        Queue::new(Arc::new(Metrics::default()))
+        Queue::new(Arc::new(Metrics::default()), Chance::system())
     }
 
     fn key(name: &str) -> SetKey {

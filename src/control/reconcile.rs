@@ -28,7 +28,6 @@ use super::pace::StatusPace;
 use super::queue::{Queue, Verdict};
 use crate::api::{AdvancedStatefulSetStatus, names};
 use crate::model::{Patterns, SetFacts, Snapshot};
-use crate::plan;
 use crate::plan::action::{Plan, StatusWrite};
 
 /// Rounds of questions within one look.
@@ -46,8 +45,20 @@ pub struct Reconciler {
     pub(super) metrics: Arc<Metrics>,
     pub(super) abilities: Arc<AbilityCache>,
     injectors: Patterns,
+    planner: Planner,
     memories: Mutex<HashMap<SetKey, SetMemory>>,
     pace: Mutex<StatusPace>,
+}
+
+/// What decides: [`crate::plan::plan`], or that with somebody who looks on.
+pub type Planner = Arc<dyn Fn(&Snapshot) -> Plan + Send + Sync>;
+
+/// What decisions are made by, beside what is seen.
+#[derive(Clone)]
+pub struct Rules {
+    pub abilities: Arc<AbilityCache>,
+    pub injectors: Patterns,
+    pub planner: Planner,
 }
 
 impl Reconciler {
@@ -57,9 +68,9 @@ impl Reconciler {
         queue: Arc<Queue>,
         events: EventSender,
         metrics: Arc<Metrics>,
-        abilities: Arc<AbilityCache>,
-        injectors: Patterns,
+        rules: Rules,
     ) -> Self {
+        let Rules { abilities, injectors, planner } = rules;
         Reconciler {
             apiserver,
             store,
@@ -69,6 +80,7 @@ impl Reconciler {
             metrics,
             abilities,
             injectors,
+            planner,
             memories: Mutex::default(),
             pace: Mutex::default(),
         }
@@ -109,7 +121,7 @@ impl Reconciler {
         if let Some(verdict) = self.settle(key, memory).await {
             return verdict;
         }
-        let view = self.store.lock().view(key, Timestamp::now());
+        let view = self.store.lock().view(key, self.apiserver.clock.now());
         let Some(SetView::Sound(mut snapshot)) = view else { return Verdict::AGAIN };
         snapshot.abilities = self.abilities.abilities();
         memory.add_denials(&mut snapshot.abilities);
@@ -198,7 +210,7 @@ impl Reconciler {
 
     fn timed_plan(&self, snapshot: &Snapshot) -> Plan {
         let started = Instant::now();
-        let plan = plan::plan(snapshot);
+        let plan = (self.planner)(snapshot);
         self.metrics.plan_seconds.observe(started.elapsed().as_secs_f64());
         plan
     }
@@ -230,7 +242,11 @@ impl Reconciler {
         self.tell(set, &plan.events, &outcome);
         let applied = outcome.verdict();
         verdict.next = applied.next;
-        let wakes = [plan.wake_at.map(until), memory.refusals.retry_after(), applied.wake_after];
+        let wakes = [
+            plan.wake_at.map(|at| until(at, self.apiserver.clock.now())),
+            memory.refusals.retry_after(),
+            applied.wake_after,
+        ];
         wakes.into_iter().flatten().fold(verdict, Verdict::wake_after)
     }
 
@@ -262,7 +278,6 @@ impl Reconciler {
         let since = memory.status_written_at.map_or(Duration::MAX, |at| at.elapsed());
         match plan.status_write {
             StatusWrite::None => StatusTurn::Nothing,
-            // A disruption stands on what the status says: it may not wait for it.
             // A disruption stands on what the status says: it may not wait for it.
             StatusWrite::Later | StatusWrite::Soon if plan.disruptions.is_empty() => {
                 match self.pace().gap(plan.status_write).saturating_sub(since) {
@@ -363,9 +378,9 @@ impl Reconciler {
 }
 
 /// The time until then; never nothing, so that a moment that has passed does not make a spin.
-fn until(at: Timestamp) -> Duration {
+fn until(at: Timestamp, now: Timestamp) -> Duration {
     const LEAST: Duration = Duration::from_millis(50);
-    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(LEAST).max(LEAST)
+    Duration::try_from(at.duration_since(now)).unwrap_or(LEAST).max(LEAST)
 }
 
 enum StatusTurn {

@@ -11,21 +11,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::abilities::{self, AbilityCache, Everyone, InPlace};
+use super::backoff::Chance;
 use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
 use super::cache::revision::RevisionObject;
 use super::cache::set::SetObject;
 use super::cache::{Scope, SharedStore, Watched, watch};
 use super::client::{self, Apiserver};
+use super::clock::Clock;
 use super::error::ControlError;
+use super::events;
 use super::gate::WriteGate;
 use super::lease::{Elector, LeaseOptions};
 use super::metrics::Metrics;
 use super::queue::Queue;
-use super::reconcile::Reconciler;
+use super::reconcile::{Reconciler, Rules};
 use super::server::{self, Answer};
-use super::{backoff, events};
 use crate::model::Patterns;
+use crate::plan;
 
 /// Sets that are looked at at the same time.
 const WORKERS: usize = 16;
@@ -50,14 +53,13 @@ pub struct Options {
 }
 
 /// The parts that all tasks share.
-struct Manager {
+pub struct Manager {
     scopes: Vec<Scope>,
     apiserver: Arc<Apiserver>,
     store: Arc<SharedStore>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
-    abilities: Arc<AbilityCache>,
-    injectors: Patterns,
+    rules: Rules,
 }
 
 /// Runs until a signal asks for the end, or the lease is lost.
@@ -67,15 +69,13 @@ pub async fn run(options: Options) -> Result<(), ControlError> {
     let metrics_listener = server::listen(options.metrics_address, "--metrics-address").await?;
     let health_listener = server::listen(options.health_address, "--health-address").await?;
     let client = client::connect(options.kubeconfig.as_deref()).await?;
-    let manager = Manager {
-        scopes: scopes(&options.namespaces),
-        apiserver: Arc::new(Apiserver::new(client, Arc::clone(&gate), Arc::clone(&metrics))),
-        store: Arc::default(),
-        queue: Arc::new(Queue::new(Arc::clone(&metrics))),
-        metrics: Arc::clone(&metrics),
+    let apiserver = Apiserver::new(client, Arc::clone(&gate), Arc::clone(&metrics), Clock::system(), Chance::system());
+    let rules = Rules {
         abilities: Arc::new(AbilityCache::new(options.in_place.clone())),
         injectors: Patterns::of_injectors(options.injector_annotations.iter().map(String::as_str)),
+        planner: Arc::new(plan::plan),
     };
+    let manager = Manager::new(scopes(&options.namespaces), apiserver, Arc::clone(&metrics), rules);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         metrics_address = %bound(&metrics_listener, options.metrics_address),
@@ -106,7 +106,7 @@ pub async fn run(options: Options) -> Result<(), ControlError> {
 }
 
 /// Returns only when the lease is lost.
-async fn lead(manager: &Manager, elector: Option<&Elector>, tasks: &mut JoinSet<()>) -> ControlError {
+pub async fn lead(manager: &Manager, elector: Option<&Elector>, tasks: &mut JoinSet<()>) -> ControlError {
     match elector {
         Some(elector) => elector.acquire().await,
         None => {
@@ -122,6 +122,7 @@ async fn lead(manager: &Manager, elector: Option<&Elector>, tasks: &mut JoinSet<
     match elector {
         // Renewed also while the caches fill: that may take longer than the lease lasts.
         Some(elector) => tokio::select! {
+            biased;
             lost = elector.hold() => lost,
             never = work => never,
         },
@@ -130,22 +131,38 @@ async fn lead(manager: &Manager, elector: Option<&Elector>, tasks: &mut JoinSet<
 }
 
 impl Manager {
-    fn spawn_watches(&self, tasks: &mut JoinSet<()>) {
+    pub fn new(scopes: Vec<Scope>, apiserver: Apiserver, metrics: Arc<Metrics>, rules: Rules) -> Self {
+        let queue = Arc::new(Queue::new(Arc::clone(&metrics), apiserver.chance.clone()));
+        Manager { scopes, apiserver: Arc::new(apiserver), store: Arc::default(), queue, metrics, rules }
+    }
+
+    /// The connection, for the election.
+    pub fn apiserver(&self) -> Arc<Apiserver> {
+        Arc::clone(&self.apiserver)
+    }
+
+    pub fn spawn_watches(&self, tasks: &mut JoinSet<()>) {
         for scope in &self.scopes {
             self.spawn_watch::<SetObject>(scope, tasks);
             self.spawn_watch::<PodObject>(scope, tasks);
             self.spawn_watch::<ClaimObject>(scope, tasks);
             self.spawn_watch::<RevisionObject>(scope, tasks);
         }
-        if self.abilities.is_auto() {
+        let abilities = &self.rules.abilities;
+        if abilities.is_auto() {
             let client = || self.apiserver.client().clone();
             let everyone = Everyone {
                 scopes: self.scopes.clone(),
                 store: Arc::clone(&self.store),
                 queue: Arc::clone(&self.queue),
             };
-            tasks.spawn(abilities::watch_nodes(client(), Arc::clone(&self.abilities), everyone));
-            tasks.spawn(abilities::watch_version(client(), Arc::clone(&self.abilities)));
+            tasks.spawn(abilities::watch_nodes(
+                client(),
+                Arc::clone(abilities),
+                everyone,
+                self.apiserver.chance.clone(),
+            ));
+            tasks.spawn(abilities::watch_version(client(), Arc::clone(abilities)));
         }
     }
 
@@ -156,11 +173,12 @@ impl Manager {
             Arc::clone(&self.store),
             Arc::clone(&self.queue),
             Arc::clone(&self.metrics),
+            self.apiserver.chance.clone(),
         ));
     }
 
     async fn wait_for_caches(&self) {
-        while !(self.abilities.is_synced() && self.store.lock().is_synced(&self.scopes)) {
+        while !(self.rules.abilities.is_synced() && self.store.lock().is_synced(&self.scopes)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -175,8 +193,7 @@ impl Manager {
             Arc::clone(&self.queue),
             sender,
             Arc::clone(&self.metrics),
-            Arc::clone(&self.abilities),
-            self.injectors.clone(),
+            self.rules.clone(),
         ));
         for _ in 0..WORKERS {
             let reconciler = Arc::clone(&reconciler);
@@ -185,17 +202,22 @@ impl Manager {
         for key in self.store.lock().set_keys(&self.scopes) {
             self.queue.add(key);
         }
-        tasks.spawn(resync(self.scopes.clone(), Arc::clone(&self.store), Arc::clone(&self.queue)));
+        tasks.spawn(resync(
+            self.scopes.clone(),
+            Arc::clone(&self.store),
+            Arc::clone(&self.queue),
+            self.apiserver.chance.clone(),
+        ));
     }
 }
 
 /// Looks at every set from time to time, spread over the period.
-async fn resync(scopes: Vec<Scope>, store: Arc<SharedStore>, queue: Arc<Queue>) {
+async fn resync(scopes: Vec<Scope>, store: Arc<SharedStore>, queue: Arc<Queue>, chance: Chance) {
     loop {
         tokio::time::sleep(RESYNC / 2).await;
         let keys = store.lock().set_keys(&scopes);
         for key in keys {
-            queue.add_after(key, backoff::jittered(RESYNC / 2));
+            queue.add_after(key, chance.jittered(RESYNC / 2));
         }
     }
 }
@@ -232,7 +254,7 @@ fn metrics_answer(metrics: Arc<Metrics>) -> Answer {
 
 fn health_answer(manager: &Manager) -> Answer {
     let (store, scopes) = (Arc::clone(&manager.store), manager.scopes.clone());
-    let abilities = Arc::clone(&manager.abilities);
+    let abilities = Arc::clone(&manager.rules.abilities);
     Arc::new(move |path| match path {
         "/healthz" => Some((StatusCode::OK, "ok\n".to_owned())),
         "/readyz" if abilities.is_synced() && store.lock().is_synced(&scopes) => {

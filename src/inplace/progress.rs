@@ -149,7 +149,7 @@ pub(super) fn of_container(
         let is_still_the_old = container.running.is_some();
         return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
-    let settled_at = settled_at(container, state);
+    let settled_at = settled_at(container, record, state);
     // An image that did not change, or that the spec had before with other fields, is no sign.
     let is_told = record.wanted.is_none() || record.started == record.wanted || record.image != container.image;
     let mut others = record.texts_beside(container, &container.image);
@@ -182,10 +182,14 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
 }
 
 /// From when a container with another ID counts as the new one, whatever image its status names.
-fn settled_at(container: &ContainerFacts, state: &InPlaceState) -> Timestamp {
+fn settled_at(container: &ContainerFacts, record: &ContainerRecord, state: &InPlaceState) -> Timestamp {
     let latest = latest(state);
     match container.running.and_then(|running| running.since) {
-        Some(since) if since >= state.patched_at => latest.min(later(since, SETTLING_SECONDS)),
+        Some(since) if since >= state.patched_at => {
+            // One that was about to start when the Pod was patched may be of the old spec, and takes its time to end.
+            let ending = if record.container_id.is_none() { state.termination_grace_seconds } else { 0 };
+            latest.min(later(since, ending.saturating_add(SETTLING_SECONDS)))
+        }
         _ => latest,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::facts;
 use super::kubelet::PodRun;
 use super::store::{Guard, Kind, Object, stamp};
-use super::world::{Event, World, note};
+use super::world::{Event, SET, World, note};
 
 pub const NODES: usize = 3;
 
@@ -115,6 +115,7 @@ impl World {
                 }
             }
         }
+        self.collect_in_the_foreground(&mut doomed);
         for (kind, name, uid) in doomed {
             note!(self, "gc deletes {kind:?} {name}");
             if kind == Kind::Claim {
@@ -128,6 +129,28 @@ impl World {
                 value["metadata"]["finalizers"] = json!([]);
             });
             drop(freed);
+        }
+    }
+
+    /// What a set that waits for it still owns; and when there is nothing left, the set may go.
+    fn collect_in_the_foreground(&mut self, doomed: &mut Vec<(Kind, String, Box<str>)>) {
+        let Some(set) = self.store.get(Kind::Set, SET).filter(|set| set.is_terminating()).cloned() else { return };
+        let mut left = 0;
+        for kind in [Kind::Pod, Kind::Claim, Kind::Revision] {
+            for (name, object) in self.store.all(kind) {
+                let owners = facts::list(&object.value, "/metadata/ownerReferences");
+                if owners.len() == 1 && facts::text(&owners[0], "/uid") == set.uid {
+                    left += 1;
+                    if !object.is_terminating() {
+                        doomed.push((kind, name.to_owned(), object.uid.clone()));
+                    }
+                }
+            }
+        }
+        if left == 0 {
+            drop(self.store.change(Kind::Set, SET, |value| value["metadata"]["finalizers"] = json!([])));
+        } else {
+            self.collect_soon();
         }
     }
 

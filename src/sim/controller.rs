@@ -1,13 +1,15 @@
 //! A controller as its executor should be: lagging views, the planner, and then exactly what
 //! [`crate::plan::action::Plan`] says, one request after another, each of which can be lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::chaos::Fault;
+use super::mutants::Mutant;
 use super::store::{Guard, KINDS, Kind, Object, timestamp};
-use super::world::{Event, Mutant, SET, World, note};
+use super::world::{Event, SET, World, note};
 use crate::model::snapshot::Refusal;
 use crate::model::{Abilities, Answers, Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
@@ -28,6 +30,8 @@ pub struct Controller {
     pub refusals: BTreeMap<String, Refusal>,
     pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
+    /// Nodes and images that helpers have pulled.
+    pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
     /// News came while it was busy.
     pub dirty: bool,
     pub failures: u32,
@@ -116,7 +120,9 @@ pub enum Verb {
     Create,
     Delete,
     Patch,
+    MergePatch,
     PatchStatus,
+    Resize,
     PutStatus,
 }
 
@@ -134,12 +140,19 @@ pub struct Request {
     pub read: Read,
     /// The client has given up: nobody hears the answer.
     pub abandoned: bool,
+    pub fault: Option<Fault>,
+    /// For another set than the one that is looked at.
+    pub is_for_another: bool,
+    /// Of a deletion, in place of the object's own.
+    pub grace_seconds: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Intent {
     Ask(Question),
     Refresh,
+    /// The revision that a Pod's label names.
+    FindRevision,
     /// The set is there, the same, and not being deleted.
     CheckSet,
     /// No Pod and no status names this revision.
@@ -178,6 +191,7 @@ impl Controller {
             refusals: BTreeMap::new(),
             refused_patches: BTreeMap::new(),
             templates: BTreeMap::new(),
+            pulled_images: BTreeSet::new(),
             dirty: false,
             failures: 0,
         }
@@ -205,11 +219,12 @@ impl World {
     /// Something was written: each watch will bring it some time.
     pub fn news(&mut self, controller: usize, kind: Kind) {
         let lag = self.random.range(1, self.swarm.watch_lag_ms);
-        let (now, slow) = (self.now, self.random.per_mille(self.swarm.slow_watch_per_mille) && self.faults);
-        let lag = if slow { lag * 40 } else { lag };
+        let now = self.now;
         let Some(view) = self.controllers[controller].views.get_mut(&kind) else { return };
         if !view.pending {
             view.pending = true;
+            let late = self.chaos.of_news(&self.swarm, self.faults) == Some(Fault::Late);
+            let lag = if late { lag * 40 } else { lag };
             let at = (now + lag).max(view.frozen_until_ms);
             self.at(at, Event::Deliver { controller, kind });
         }
@@ -218,6 +233,7 @@ impl World {
     pub fn deliver(&mut self, controller: usize, kind: Kind) {
         let faults = self.faults;
         let some = self.random.below(6);
+        let visible = self.visible(controller, kind);
         let Some(view) = self.controllers[controller].views.get_mut(&kind) else { return };
         view.pending = false;
         if faults && view.frozen_until_ms > self.now {
@@ -228,7 +244,8 @@ impl World {
         }
         let empty = Vec::new();
         let log = self.store.logs.get(&kind).unwrap_or(&empty);
-        let end = if some == 0 { (view.cursor + 1).min(log.len()) } else { log.len() };
+        let visible = visible.max(view.cursor);
+        let end = if some == 0 { (view.cursor + 1).min(visible) } else { visible };
         let mut changed = false;
         for change in &log[view.cursor.min(end)..end] {
             if view.floors.get(&change.name).is_some_and(|floor| *floor >= change.version) {
@@ -241,13 +258,21 @@ impl World {
             }
         }
         view.cursor = end;
-        let more = end < log.len();
+        let more = end < visible;
         if more {
             self.news(controller, kind);
         }
         if changed && self.controllers[controller].alive {
             self.wake(controller, self.now + 10);
         }
+    }
+
+    /// How many events of a kind may have been seen by now.
+    pub fn visible(&self, controller: usize, kind: Kind) -> usize {
+        let all = self.store.logs.get(&kind).map_or(0, Vec::len);
+        let hidden = self.script.behind.iter().filter(|one| one.controller == controller && one.kind == kind);
+        let hidden: usize = hidden.map(|one| one.events).sum();
+        if self.faults { all.saturating_sub(hidden) } else { all }
     }
 
     pub fn wake(&mut self, controller: usize, at: i64) {
@@ -365,19 +390,26 @@ impl World {
                 .map(|claim| (claim.name.clone(), Arc::clone(claim)))
                 .collect(),
             revisions: view(Kind::Revision).filter_map(|object| object.revision()).cloned().collect(),
-            now: timestamp(self.now),
-            abilities: Abilities::stock(),
+            now: timestamp(self.now - self.swarm.clock_behind_ms),
+            abilities: if self.script.customised { Abilities::customised() } else { Abilities::stock() },
             injectors: Patterns::of_injectors([]),
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),
                 refused_patches: one.refused_patches.clone(),
+                pulled_images: one.pulled_images.clone(),
                 ..Answers::default()
             },
             set,
         };
         for pod in view(Kind::Pod).filter_map(|object| object.pod()) {
             let map = match &pod.controller {
+                _ if pod.helper.is_some() => {
+                    if pod.helper.as_ref().is_some_and(|helper| helper.owner_uid == snapshot.set.uid) {
+                        snapshot.helpers.insert(pod.name.clone(), Arc::clone(pod));
+                    }
+                    continue;
+                }
                 Some(owner) if owner.uid == snapshot.set.uid => &mut snapshot.pods,
                 _ if pod.ordinal_of(&snapshot.set.name).is_none() => continue,
                 Some(_) => &mut snapshot.foreign,
@@ -397,7 +429,8 @@ impl World {
         let now = self.now;
         let one = &mut self.controllers[controller];
         let Some(run) = one.run.take() else { return };
-        let wake_at = run.plan.wake_at.map(|at| at.as_millisecond() - timestamp(0).as_millisecond());
+        let behind = self.swarm.clock_behind_ms;
+        let wake_at = run.plan.wake_at.map(|at| at.as_millisecond() - timestamp(0).as_millisecond() + behind);
         one.failures = if run.failed { (one.failures + 1).min(12) } else { 0 };
         let backoff = i64::from(50 * 2_i32.pow(one.failures.min(8)));
         let again = run.failed || std::mem::take(&mut one.dirty) || run.stage == Stage::Refresh;

@@ -1,16 +1,20 @@
 //! Carries a plan out, in the order that its documentation gives.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::chaos::Fault;
 use super::controller::{Answered, Expect, Intent, Outcome, Read, Request, Stage, Verb, Written};
 use super::facts;
+use super::mutants::Mutant;
 use super::store::{Guard, Kind};
 use super::summary::{action_name, summary};
-use super::world::{Event, Mutant, World, note};
+use super::world::{Event, SET, World, note};
+use crate::model::revision::revision_name;
 use crate::model::snapshot::Refusal;
-use crate::model::{LivePod, Snapshot, TemplateAnswer};
+use crate::model::{LivePod, RevisionFacts, Snapshot, TemplateAnswer};
 use crate::plan::action::{Action, Question};
 use crate::plan::{Plan, plan};
 
@@ -34,6 +38,9 @@ impl World {
             intent,
             read: one.run.as_ref().map_or_else(Read::default, |run| run.read.clone()),
             abandoned: false,
+            fault: None,
+            is_for_another: false,
+            grace_seconds: None,
         }
     }
 
@@ -61,9 +68,13 @@ impl World {
     fn send_next(&mut self, controller: usize, chain: usize) -> bool {
         let Some(run) = &mut self.controllers[controller].run else { return false };
         let Some(request) = run.chains.get_mut(chain).and_then(VecDeque::pop_front) else { return false };
-        let slow = self.faults && self.random.per_mille(self.swarm.slow_request_per_mille);
-        let delay = if slow { self.random.range(1000, 25_000) } else { self.random.range(1, self.swarm.request_ms) };
         let mut request = request;
+        let is_write = !matches!(request.verb, Verb::Get | Verb::DryRun);
+        request.fault = self.chaos.of_request(&self.swarm, is_write, self.faults);
+        let delay = match request.fault {
+            Some(Fault::Slow(delay)) => delay,
+            _ => self.random.range(1, self.swarm.request_ms),
+        };
         if delay > TIMEOUT_MS {
             let given_up = Answered { request: request.clone(), outcome: Outcome::Unknown, version: 0 };
             self.after(TIMEOUT_MS, Event::Answer(Box::new(given_up)));
@@ -76,10 +87,11 @@ impl World {
     pub fn make_plan(&mut self, controller: usize) {
         let Some(run) = &mut self.controllers[controller].run else { return };
         run.rounds += 1;
-        let made = plan(&run.snapshot);
+        let mut made = plan(&run.snapshot);
         let snapshot = run.snapshot.clone();
         let honest = self.mutant.map(|_| run.honest.clone());
         let rounds = run.rounds;
+        self.mutate_plan(&mut made);
         if made.questions.is_empty() {
             if self.forget_refusals(controller, &made) {
                 return self.make_plan(controller);
@@ -111,10 +123,25 @@ impl World {
                     Question::Ability { target, .. } => (Verb::DryRun, Kind::Pod, &*target.name),
                     Question::BoundClaim { name } => (Verb::Get, Kind::Claim, &**name),
                 };
-                VecDeque::from([self.request(controller, verb, kind, name, Intent::Ask(question.clone()))])
+                let look = self.look_for_revision(controller, question);
+                let ask = self.request(controller, verb, kind, name, Intent::Ask(question.clone()));
+                look.into_iter().chain([ask]).collect()
             })
             .collect();
         self.issue(controller, chains);
+    }
+
+    /// A Pod with a label that names no revision that is known: the revision is looked for before the Pod is judged by
+    /// itself.
+    fn look_for_revision(&self, controller: usize, question: &Question) -> Option<Request> {
+        let Question::WholePod { name, .. } = question else { return None };
+        let snapshot = &self.controllers[controller].run.as_ref()?.snapshot;
+        let label = snapshot.pods.get(name)?.revision_label();
+        if label.is_empty() || snapshot.revisions.iter().any(|facts| *facts.hash == *label || *facts.name == *label) {
+            return None;
+        }
+        let name = revision_name(SET, label);
+        Some(self.request(controller, Verb::Get, Kind::Revision, &name, Intent::FindRevision))
     }
 
     /// What was refused and is not wanted any more is not spoken of any more. True: there was some.
@@ -187,11 +214,18 @@ impl World {
     }
 
     pub fn answered(&mut self, answered: Answered) {
-        let Answered { request, outcome, version } = answered;
+        let Answered { mut request, outcome, version } = answered;
         let controller = request.controller;
         let one = &self.controllers[controller];
         if request.epoch != one.epoch || one.run.is_none() {
             return;
+        }
+        if self.mutant == Some(Mutant::RetriesWithoutALook)
+            && matches!((&outcome, request.verb), (Outcome::Refused(409, _), Verb::Delete | Verb::Patch))
+        {
+            request.guard = Guard::default();
+            drop(request.body["metadata"].as_object_mut().map(|fields| fields.remove("resourceVersion")));
+            return self.after(1, Event::Arrive(Box::new(request)));
         }
         let chain_goes_on = self.learn(&request, outcome, version);
         if chain_goes_on && self.send_next(controller, request.chain) {
@@ -235,6 +269,20 @@ impl World {
                 one.in_flight.retain(|written| written.kind != request.kind || written.name != request.name);
                 true
             }
+            (Intent::FindRevision, Outcome::Done(object)) => {
+                let found = object.as_ref().and_then(|object| object.revision());
+                let ours = |facts: &RevisionFacts| {
+                    facts.controller.as_ref().is_some_and(|owner| owner.uid == run.read.set_uid)
+                };
+                match found.filter(|facts| ours(facts)) {
+                    Some(facts) => {
+                        run.snapshot.revisions.push(Arc::clone(facts));
+                        run.honest.revisions.push(Arc::clone(facts));
+                        false
+                    }
+                    None => true,
+                }
+            }
             (Intent::CheckSet | Intent::CheckRevision(_), Outcome::Done(_)) => true,
             (_, Outcome::Done(object)) => {
                 let what = match (request.verb, &object) {
@@ -243,6 +291,15 @@ impl World {
                     (_, None) => return true,
                 };
                 one.refusals.remove(&object_name);
+                if let Intent::Act(Action::DeleteHelper { pulled, .. }) = &request.intent {
+                    one.pulled_images.extend(pulled.iter().cloned());
+                }
+                // The rest rests on the state that came of the resize.
+                if let (Verb::Resize, Some(object)) = (request.verb, &object)
+                    && let Some(next) = run.chains.get_mut(request.chain).and_then(VecDeque::front_mut)
+                {
+                    next.body["metadata"]["resourceVersion"] = object.version.to_string().into();
+                }
                 one.in_flight.push(Written { kind: request.kind, name: request.name.clone(), what, since_ms: now });
                 true
             }

@@ -2,24 +2,18 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::names;
-use crate::inplace::env_annotations::variables_in_annotations;
+use crate::control::cache::Watched;
+use crate::control::cache::pod::PodObject;
 use crate::inplace::quantity::quantity_bytes;
 use crate::model::claim::ClaimOwner;
-use crate::model::pod::{ReadyFacts, Running};
-use crate::model::{
-    ClaimFacts, ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase, RevisionFacts, SetFacts,
-};
+use crate::model::{ClaimFacts, OwnerFacts, PodFacts, RevisionFacts, SetFacts};
 
 pub fn text(value: &Value, pointer: &str) -> Box<str> {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into()
-}
-
-fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
-    value.pointer(pointer)?.as_str()?.parse().ok()
 }
 
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
@@ -65,97 +59,16 @@ pub fn set(value: &Value) -> Result<SetFacts, String> {
     })
 }
 
+/// As the manager reads it, so that checks and planner speak of the same.
 pub fn pod(value: &Value) -> PodFacts {
-    PodFacts {
-        namespace: text(value, "/metadata/namespace"),
-        name: text(value, "/metadata/name"),
-        uid: text(value, "/metadata/uid"),
-        resource_version: text(value, "/metadata/resourceVersion"),
-        generation: value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
-        observed_generation: value.pointer("/status/observedGeneration").and_then(Value::as_i64),
-        created_at: time(value, "/metadata/creationTimestamp"),
-        deletion: time(value, "/metadata/deletionTimestamp"),
-        controller: controller(value),
-        labels: labels(value),
-        finalizers: list(value, "/metadata/finalizers")
-            .iter()
-            .filter_map(|name| name.as_str().map(Box::from))
-            .collect(),
-        node: Some(text(value, "/spec/nodeName")).filter(|node| !node.is_empty()),
-        phase: match &*text(value, "/status/phase") {
-            "Running" => PodPhase::Running,
-            "Succeeded" => PodPhase::Succeeded,
-            "Failed" => PodPhase::Failed,
-            "Unknown" => PodPhase::Unknown,
-            _ => PodPhase::Pending,
-        },
-        started_at: time(value, "/status/startTime"),
-        ready: condition(value, "Ready").map(|ready| ReadyFacts {
-            status: ready.get("status").and_then(Value::as_str) == Some("True"),
-            since: time(ready, "/lastTransitionTime"),
-        }),
-        containers_ready: condition_is(value, "ContainersReady", "True"),
-        unschedulable: condition(value, "PodScheduled")
-            .is_some_and(|one| &*text(one, "/status") == "False" && &*text(one, "/reason") == "Unschedulable"),
-        gate: gate(value),
-        containers: list(value, "/spec/containers").iter().map(|spec| container(value, spec)).collect(),
-        resize: None,
-        helper: None,
-        in_place_state: value
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(names::IN_PLACE_STATE_ANNOTATION)?.as_str())
-            .map(Box::from),
-        hook_state_since: value
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(names::HOOK_STATE_SINCE_ANNOTATION)?.as_str())
-            .and_then(|text| text.parse().ok()),
-    }
+    let Ok(object) = PodObject::deserialize(value) else { return PodFacts::default() };
+    let helper = value.pointer("/metadata/labels").is_some_and(|labels| labels.get(names::PRE_PULL_LABEL).is_some());
+    if helper && let Some(facts) = object.clone().into_facts() { facts } else { object.whole() }
 }
 
 fn labels(value: &Value) -> std::collections::BTreeMap<Box<str>, Box<str>> {
     let map = value.pointer("/metadata/labels").and_then(Value::as_object);
     map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into()))).collect()
-}
-
-fn gate(value: &Value) -> Gate {
-    let asked = list(value, "/spec/readinessGates")
-        .iter()
-        .any(|gate| gate.get("conditionType").and_then(Value::as_str) == Some(names::READINESS_GATE));
-    match condition(value, names::READINESS_GATE) {
-        _ if !asked => Gate::Absent,
-        None => Gate::Unset,
-        Some(one) if &*text(one, "/status") == "True" => Gate::Open,
-        Some(one) => Gate::Closed { since: time(one, "/lastTransitionTime"), reason: text(one, "/reason") },
-    }
-}
-
-fn container(pod: &Value, spec: &Value) -> ContainerFacts {
-    let name = text(spec, "/name");
-    let nothing = Value::Null;
-    let status =
-        list(pod, "/status/containerStatuses").iter().find(|status| text(status, "/name") == name).unwrap_or(&nothing);
-    let filled = |pointer: &str| Some(text(status, pointer)).filter(|text| !text.is_empty());
-    let flag = |pointer: &str| status.pointer(pointer).and_then(Value::as_bool).unwrap_or(false);
-    ContainerFacts {
-        kind: ContainerKind::Main,
-        image: text(spec, "/image"),
-        resources: None,
-        status_resources: None,
-        container_id: filled("/containerID"),
-        status_image: filled("/image"),
-        image_id: filled("/imageID"),
-        running: status.pointer("/state/running").map(|_| Running { since: time(status, "/state/running/startedAt") }),
-        waiting_reason: filled("/state/waiting/reason"),
-        ready: flag("/ready"),
-        started: flag("/started"),
-        restart_count: status
-            .pointer("/restartCount")
-            .and_then(Value::as_i64)
-            .and_then(|count| i32::try_from(count).ok())
-            .unwrap_or(0),
-        env_in_annotations: variables_in_annotations(spec),
-        name,
-    }
 }
 
 pub fn claim(value: &Value) -> ClaimFacts {

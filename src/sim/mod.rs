@@ -4,14 +4,19 @@
 
 mod admission;
 mod agent;
+mod chaos;
 mod cluster;
+mod container;
 mod controller;
+mod crowd;
 mod executor;
 mod facts;
 mod honesty;
 mod kubelet;
 pub mod merge;
+mod mutants;
 mod oracle;
+mod oracle_rules;
 mod plan_oracle;
 mod random;
 mod regressions;
@@ -20,9 +25,14 @@ mod run;
 mod schema;
 mod script;
 mod server;
+mod shrink;
+mod state;
 mod store;
 mod summary;
+mod sweep;
 mod user;
+mod wire;
+mod workloads;
 mod world;
 
 #[cfg(test)]

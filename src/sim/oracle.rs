@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
+use super::oracle_rules::{judge_create, judge_hooks, judge_revision_delete, means, short};
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
 use crate::api::{Disruption, names};
-use crate::inplace::differences;
 use crate::model::pod::is_newer;
 use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
@@ -31,20 +31,22 @@ pub struct Oracle {
     /// Every template that a revision ever had, by its hash and its full name.
     templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
-    pub last_write_ms: i64,
+    /// Verb and object of the writes that changed something; of statuses, none.
+    pub counts: BTreeMap<(&'static str, String), u64>,
     /// How often something was seen: a check that never has a case checks nothing.
     pub seen: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug)]
-struct SetState {
+pub struct SetState {
     version: u64,
     uid: Box<str>,
     terminating: bool,
-    spec: Arc<ValidSpec>,
-    text: Arc<str>,
-    current: Option<String>,
-    updated: Ranges,
+    pub spec: Arc<ValidSpec>,
+    /// The template, canonical.
+    pub text: Arc<str>,
+    pub current: Option<String>,
+    pub updated: Ranges,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Oracle {
         self.violation.get_or_insert(message);
     }
 
-    fn saw(&mut self, what: &'static str) {
+    pub fn saw(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 
@@ -73,6 +75,7 @@ impl Oracle {
 
     pub fn changed(&mut self, now: i64, kind: Kind, change: &Change, cluster: &Cluster) {
         match (kind, &change.object) {
+            (Kind::Set, _) if *change.name != *SET => {}
             (Kind::Set, Some(object)) => self.set_changed(object),
             (Kind::Set, None) => self.outstanding.clear(),
             (Kind::Revision, Some(object)) => {
@@ -132,7 +135,7 @@ impl Oracle {
     pub fn before(&mut self, request: &Request, store: &Store, cluster: &Cluster) {
         self.taking_down = None;
         let (guard_uid, guard_version) = match request.verb {
-            Verb::Patch | Verb::PatchStatus => (
+            Verb::Patch | Verb::MergePatch | Verb::PatchStatus | Verb::Resize => (
                 Some(facts::text(&request.body, "/metadata/uid")).filter(|uid| !uid.is_empty()),
                 Some(facts::text(&request.body, "/metadata/resourceVersion")).filter(|version| !version.is_empty()),
             ),
@@ -146,6 +149,14 @@ impl Oracle {
         if !complete && !self.blind_to_preconditions {
             return self.fail(format!("S2: {:?} {} without preconditions", request.verb, request.name));
         }
+        if request.verb == Verb::Delete {
+            if request.grace_seconds.is_some() {
+                return self.fail(format!("S1: {} is deleted by force", request.name));
+            }
+            if request.kind == Kind::Claim {
+                return self.fail(format!("S12: claim {} is deleted", request.name));
+            }
+        }
         let target = store.get(request.kind, &request.name);
         let passes = target.is_some_and(|target| {
             guard_uid.as_ref().is_none_or(|uid| *uid == target.uid)
@@ -154,15 +165,28 @@ impl Oracle {
         for pod in store.all(Kind::Pod).map(|(_, pod)| Arc::clone(pod)).collect::<Vec<_>>() {
             self.forget_if_over(store.now_ms, &pod, cluster);
         }
+        if let (Intent::Act(Action::PatchPodStatus { why: GateWhy::Open, .. }), Some(target)) =
+            (&request.intent, target.filter(|_| passes))
+            && cluster.pods.get(&target.uid).is_some_and(|run| run.serves_something_else(&target.value))
+        {
+            self.fail(format!("S10: the gate of {} is opened while an old container runs", request.name));
+        }
         if let Err(message) = self.judge(request, target.filter(|_| passes), store) {
             self.fail(message);
         }
     }
 
     /// The write was done, and changed something.
-    pub fn after(&mut self, now: i64, request: &Request, version: u64) {
+    pub fn after(&mut self, request: &Request, version: u64) {
         self.writes += 1;
-        self.last_write_ms = now;
+        let verb = match request.verb {
+            Verb::Create => "create",
+            Verb::Delete => "delete",
+            _ => "patch",
+        };
+        if request.kind != Kind::Set {
+            *self.counts.entry((verb, format!("{:?} {}", request.kind, request.name))).or_default() += 1;
+        }
         if let Some(entry) = self.taking_down.take() {
             self.saw(match request.verb {
                 Verb::Delete => "a Ready Pod was deleted",
@@ -216,6 +240,12 @@ impl Oracle {
                 self.saw("an orphan was adopted");
                 return Ok(());
             }
+            Action::CreateHelper { .. } => return Ok(()),
+            Action::DeleteHelper { .. } => {
+                let owner = pod.helper.as_ref().map(|helper| &helper.owner_uid);
+                let ours = owner == Some(&request.read.set_uid);
+                return if ours { Ok(()) } else { Err(format!("S3: helper {} is not ours", pod.name)) };
+            }
             _ if owner != Some(&request.read.set_uid) => {
                 return Err(format!("S3: {:?} of {}, which is not ours", request.verb, pod.name));
             }
@@ -223,6 +253,7 @@ impl Oracle {
         }
         self.judge_revision_change(action, pod, window)?;
         self.judge_reason(action, pod, window)?;
+        judge_hooks(action, pod, window)?;
         self.judge_budget(request, action, pod, window, store)
     }
 
@@ -245,9 +276,10 @@ impl Oracle {
         let legal = window.iter().any(|state| {
             let rolling = &state.spec.rolling;
             let moves = !rolling.paused && !state.spec.on_delete;
+            let by_priority = rolling.priority.is_some() && rolling.partition < state.spec.slots.len();
             let index = state.spec.slots.index_of(ordinal);
             let wanted = to.is_none_or(|revision| means(templates, revision, state));
-            moves && wanted && index.is_some_and(|index| index >= rolling.partition)
+            moves && wanted && index.is_some_and(|index| by_priority || index >= rolling.partition)
         });
         if legal {
             return Ok(());
@@ -290,7 +322,11 @@ impl Oracle {
         };
         if let Action::PatchPod { why, .. } = action {
             let labels = request.body.pointer("/metadata/labels");
-            if request.body.get("spec").is_some() && labels.and_then(|all| all.get(names::REVISION_LABEL)).is_none() {
+            let is_patch = request.verb != Verb::Resize;
+            if is_patch
+                && request.body.get("spec").is_some()
+                && labels.and_then(|all| all.get(names::REVISION_LABEL)).is_none()
+            {
                 return Err(format!("S10: {} gets images and not their revision's label", pod.name));
             }
             if *why == PatchWhy::InPlace && matches!(pod.gate, Gate::Open) && pod.is_ready() {
@@ -385,60 +421,5 @@ impl Oracle {
         if !self.history.iter().any(asked) {
             self.fail(format!("S12: claim {name} is collected and no policy ever said so"));
         }
-    }
-}
-
-fn short(action: &Action) -> String {
-    let mut text = format!("{action:?}");
-    text.truncate(text.char_indices().nth(60).map_or(text.len(), |(index, _)| index));
-    text
-}
-
-/// Whether this revision is what the spec of that moment asks for.
-fn means(templates: &BTreeMap<Box<str>, Value>, hash: &str, state: &SetState) -> bool {
-    templates.get(hash).is_some_and(|template| {
-        canonical::text(template) == *state.text || differences(template, &state.spec.template).is_empty()
-    })
-}
-
-fn judge_create(
-    ordinal: Ordinal,
-    hash: &str,
-    window: &[SetState],
-    templates: &BTreeMap<Box<str>, Value>,
-) -> Result<(), String> {
-    if !window.iter().any(|state| state.spec.slots.contains(ordinal)) {
-        return Err(format!("S1: a Pod is made for ordinal {ordinal}, which no spec asks for"));
-    }
-    let legal = window.iter().any(|state| {
-        let rolling = &state.spec.rolling;
-        let Some(index) = state.spec.slots.index_of(ordinal) else { return false };
-        let Some(current) = &state.current else { return true };
-        let is_current = current.ends_with(hash);
-        let is_update = means(templates, hash, state);
-        if state.spec.on_delete {
-            return is_update;
-        }
-        if rolling.paused {
-            return if state.updated.contains(ordinal) { is_update || is_current } else { is_current };
-        }
-        if index < rolling.partition { is_current } else { is_update }
-    });
-    if legal {
-        return Ok(());
-    }
-    Err(format!("S8/S9: {SET}-{ordinal} is made on {hash}, which no spec asks for"))
-}
-
-fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<(), String> {
-    let status = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| Arc::clone(&set.status));
-    let named = status.is_some_and(|status| {
-        [&status.current_revision, &status.update_revision].iter().any(|held| held.as_deref() == Some(name))
-    });
-    let lives = store.all(Kind::Pod).find(|(_, pod)| pod.pod().is_some_and(|pod| pod.revision_label() == hash));
-    match (named, lives) {
-        (true, _) => Err(format!("S14: revision {name} is deleted and the status names it")),
-        (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
-        _ => Ok(()),
     }
 }

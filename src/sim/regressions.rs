@@ -2,29 +2,18 @@
 
 use serde_json::{Value, json};
 
+use super::chaos::Fault::{Cut, Lose, Refuse};
+use super::chaos::Point::{Read, Write};
+use super::mutants::Mutant;
 use super::run::run_script;
+use super::script::Step::CreateSet;
 use super::script::{Script, Step, Swarm, template};
 use super::store::Kind;
-use super::world::Mutant;
+use super::sweep::{Layer, wire};
+use super::wire::run_on_the_wire;
+use super::workloads::{calm, use_template};
 
 const SECOND: i64 = 1000;
-
-/// A world in which nothing goes wrong by itself.
-fn calm(controllers: usize, request_ms: i64) -> Swarm {
-    Swarm {
-        controllers,
-        watch_lag_ms: 20,
-        slow_watch_per_mille: 0,
-        kubelet_lag_ms: 50,
-        status_lag_ms: 50,
-        request_ms,
-        slow_request_per_mille: 0,
-        error_per_mille: 0,
-        lost_answer_per_mille: 0,
-        collector_lag_ms: 50,
-        restart_ms: 50,
-    }
-}
 
 fn set(replicas: i64, rolling: Value) -> Value {
     json!({
@@ -37,10 +26,6 @@ fn set(replicas: i64, rolling: Value) -> Value {
     })
 }
 
-fn use_template(name: &str) -> Step {
-    Step::Spec(json!({"template": template(name)}))
-}
-
 /// Runs the story with many different timings, and then into peace. What the first broken one says.
 fn try_out(
     seeds: u64,
@@ -49,12 +34,8 @@ fn try_out(
     story: &[(i64, Step)],
     mutant: Option<Mutant>,
 ) -> Result<(), String> {
-    let mut steps = vec![(0, Step::CreateSet)];
-    steps.extend_from_slice(story);
-    let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     for seed in 1..=seeds {
-        let script = Script { seed, swarm: swarm.clone(), set: set.clone(), steps: steps.clone(), peace_ms };
-        let outcome = run_script(script, mutant, true);
+        let outcome = run_script(script(seed, swarm, set, story), mutant, true);
         if let Some(violation) = outcome.violation {
             let end = outcome.lines.len().saturating_sub(40);
             return Err(format!("timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n")));
@@ -63,9 +44,43 @@ fn try_out(
     Ok(())
 }
 
+fn script(seed: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) -> Script {
+    let mut steps = vec![(0, Step::CreateSet)];
+    steps.extend_from_slice(story);
+    let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
+    Script {
+        seed,
+        swarm: swarm.clone(),
+        set: set.clone(),
+        steps,
+        peace_ms,
+        faults: None,
+        behind: Vec::new(),
+        customised: false,
+    }
+}
+
 fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
     if let Err(violation) = try_out(seeds, swarm, set, story, None) {
         panic!("{violation}");
+    }
+}
+
+/// A run as `shrink` prints it.
+fn holds(layer: Layer, script: Script) {
+    assert_eq!(layer(script).violation, None);
+}
+
+/// The same story with the model and with the real manager.
+fn tell_both(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
+    tell(seeds, swarm, set, story);
+    for seed in 1..=seeds {
+        let script = script(seed, swarm, set, story);
+        let outcome = run_on_the_wire(script, None, true);
+        if let Some(violation) = outcome.violation {
+            let end = outcome.lines.len().saturating_sub(40);
+            panic!("the real manager, timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n"));
+        }
     }
 }
 
@@ -99,6 +114,8 @@ fn a_controller_that_is_behind_leaves_the_newest_revision_alone() {
         (60 * SECOND + 1, use_template("B")),
     ];
     tell(30, &calm(2, 300), &set(1, json!({})), &story);
+    let broken = try_out(30, &calm(2, 300), &set(1, json!({})), &story, Some(Mutant::HistoryWithoutALook));
+    assert!(broken.is_err_and(|violation| violation.contains("S14") || violation.contains("L1")));
 }
 
 /// The entry of another controller's disruption, and a view of the Pod from before it: only a live
@@ -126,4 +143,62 @@ fn a_disruption_that_is_not_wanted_any_more_is_fenced() {
     tell(20, &swarm, &set, &story);
     let broken = try_out(20, &swarm, &set, &story, Some(Mutant::NoFence));
     assert!(broken.is_err_and(|violation| violation.contains("the ledger holds")));
+}
+
+/// A watch of revisions that hangs from the beginning: the revision of the Pods is not known, and was once not looked
+/// for. What only the old template has stayed on the Pods for ever.
+#[test]
+fn a_pod_is_not_judged_by_itself_because_a_view_lacks_its_revision() {
+    let story = [
+        (1, Step::Freeze { controller: 1, kind: Kind::Revision, milliseconds: 600 * SECOND }),
+        (60 * SECOND, Step::Crash(0)),
+        (60 * SECOND + 1, use_template("labels")),
+        (180 * SECOND, Step::Spec(json!({"replicas": 2}))),
+    ];
+    let mut set = set(2, json!({}));
+    set["template"] = template("C");
+    tell_both(5, &Swarm { restart_ms: 200_000, ..calm(2, 30) }, &set, &story);
+}
+
+/// The same, as it was found: the first watch of revisions was never answered.
+#[test]
+fn a_watch_that_is_never_answered_leaves_nothing_of_the_old_template() {
+    holds(
+        wire,
+        Script {
+            seed: 15,
+            swarm: Swarm { lease: true, ..calm(2, 5) },
+            set: set(4, json!({})),
+            steps: vec![(0, CreateSet), (33_837, use_template("labels"))],
+            peace_ms: 33_847,
+            faults: Some(vec![
+                (Read(12), Lose),
+                (Read(13), Refuse(503)),
+                (Write(2), Cut),
+                (Read(64), Lose),
+                (Write(12), Refuse(409)),
+                (Write(14), Refuse(409)),
+                (Read(71), Refuse(429)),
+                (Read(73), Refuse(429)),
+                (Read(76), Lose),
+            ]),
+            behind: Vec::new(),
+            customised: false,
+        },
+    );
+}
+
+/// Patched while its containers were being started: the one of the old image that came up was taken for the new one after
+/// three seconds, and put back into service while it was being ended.
+#[test]
+fn a_container_that_was_about_to_start_is_not_taken_for_the_new_one() {
+    let mut set = set(2, json!({}));
+    set["podManagementPolicy"] = "Parallel".into();
+    let story = [
+        (12_642, Step::Spec(json!({"replicas": 4}))),
+        (12_831, use_template("broken")),
+        (12_895, use_template("broken")),
+    ];
+    let swarm = Swarm { kubelet_lag_ms: 1500, status_lag_ms: 20, ..calm(1, 300) };
+    tell(60, &swarm, &set, &story);
 }

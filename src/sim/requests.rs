@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::controller::{Intent, Request, Verb};
 use super::facts;
+use super::mutants::Mutant;
 use super::store::{Guard, Kind};
-use super::world::{Mutant, SET, World};
+use super::world::{SET, World};
 use crate::api::names;
-use crate::plan::action::{Action, GateWhy, PatchWhy, RevisionAction, StatusWrite, Target};
+use crate::plan::action::{Action, DeleteWhy, PatchWhy, RevisionAction, StatusWrite, Target};
 
 fn guard(target: &Target) -> Guard {
     Guard { uid: Some(target.uid.clone()), version: Some(target.resource_version.clone()) }
@@ -22,11 +23,7 @@ impl World {
             return None;
         }
         let mut request = self.request(controller, Verb::PutStatus, Kind::Set, SET, Intent::Status);
-        let mut status = run.plan.status.clone();
-        if matches!(self.mutant, Some(Mutant::NoLedger)) {
-            status.disrupted.clear();
-        }
-        request.body = serde_json::to_value(&status).unwrap_or_default();
+        request.body = serde_json::to_value(&run.plan.status).unwrap_or_default();
         request.guard = Guard { uid: None, version: Some(run.snapshot.set.resource_version.clone()) };
         if self.mutant == Some(Mutant::StatusWithoutVersion) {
             request.guard.version = None;
@@ -107,22 +104,36 @@ impl World {
                 request.body = (**claim).clone();
                 one(request)
             }
-            // No simulated set asks for images to be pulled first.
-            Action::CreateHelper { .. } | Action::DeleteHelper { .. } => Vec::new(),
-            Action::DeletePod { target, .. } => {
+            Action::CreateHelper { name, pod, .. } => {
+                let mut request = self.request(controller, Verb::Create, Kind::Pod, name, intent());
+                request.body = (**pod).clone();
+                one(request)
+            }
+            Action::DeleteHelper { target, .. } => {
+                let mut request = self.request(controller, Verb::Delete, Kind::Pod, &target.name, intent());
+                request.guard = guard(target);
+                one(request)
+            }
+            Action::DeletePod { ordinal, target, why, .. } => {
                 let mut request = self.request(controller, Verb::Delete, Kind::Pod, &target.name, intent());
                 request.guard = guard(target);
                 match self.mutant {
                     Some(Mutant::NoUidPrecondition) => request.guard = Guard::default(),
                     Some(Mutant::NoVersionPrecondition) => request.guard.version = None,
+                    Some(Mutant::DeletesByForce) => request.grace_seconds = Some(0),
                     _ => {}
                 }
-                one(request)
+                let mut chains = one(request);
+                if self.mutant == Some(Mutant::DeletesClaims) && *why == DeleteWhy::ScaleDown {
+                    let name = format!("data-{SET}-{ordinal}");
+                    chains.extend(one(self.request(controller, Verb::Delete, Kind::Claim, &name, Intent::Claim)));
+                }
+                chains
             }
-            Action::PatchPodStatus { why: GateWhy::Close, .. } if self.mutant == Some(Mutant::GateNeverClosed) => {
-                Vec::new()
+            Action::PatchPod { target, patch: body, resize: Some(resize), .. } => {
+                let first = patch(Verb::Resize, Kind::Pod, target, resize);
+                vec![VecDeque::from([first, patch(Verb::Patch, Kind::Pod, target, body)])]
             }
-            Action::PatchPod { why: PatchWhy::Fence, .. } if self.mutant == Some(Mutant::NoFence) => Vec::new(),
             Action::PatchPod { target, patch: body, why, .. } => {
                 let mut request = patch(Verb::Patch, Kind::Pod, target, body);
                 if self.mutant == Some(Mutant::NoVersionPrecondition) {

@@ -1,51 +1,156 @@
 //! A whole run: trouble, then peace, then the question whether all is as the last spec says.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use super::chaos::{Fault, Point};
 use super::facts;
-use super::script::{GOOD_TEMPLATES, Script, Step, draw, template};
+use super::mutants::Mutant;
+use super::random::Random;
+use super::script::{GOOD_TEMPLATES, Script, Step, template};
 use super::store::{KINDS, Kind};
-use super::world::{Event, Mutant, SET, Violation, World};
+use super::wire::WireEvent;
+use super::world::{Event, SET, Violation, World};
 use crate::api::names;
 use crate::inplace::{differences, template_of_pod, with_defaults};
 use crate::model::{Gate, ValidSpec, canonical};
 
 /// Longest time from the end of all trouble to the wanted state.
 const PATIENCE_MS: i64 = 7_200_000;
+/// What was on its way when faults ended has arrived by then.
+const SETTLING_MS: i64 = 120_000;
 /// How long nothing may be written once that state is reached.
 const QUIET_MS: i64 = 700_000;
 
-#[derive(Debug)]
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub enum Phase {
+    Trouble,
+    /// Faults have ended; what was on its way arrives.
+    Settling,
+    /// The spec can be reached, and has to be.
+    Reaching {
+        since_ms: i64,
+        writes_before: u64,
+    },
+    /// It was reached; what the last writes brought may still be on its way.
+    Resting,
+    /// Nothing may be written any more.
+    Quiet {
+        writes_before: u64,
+    },
+    Over,
+}
+
+#[derive(Debug, Default)]
 pub struct Outcome {
-    pub hash: u64,
     pub lines: Vec<String>,
     pub violation: Option<Violation>,
-    pub seen: std::collections::BTreeMap<&'static str, u64>,
+    pub seen: BTreeMap<&'static str, u64>,
     pub writes: u64,
+    /// The faults of requests and watches that were made.
+    pub faults: Vec<(Point, Fault)>,
+    /// How many writes controllers sent while there were faults.
+    pub sent: u64,
+    /// What there was when the users had ended, and in the end.
+    pub settled: Vec<String>,
+    pub end: Vec<String>,
+    /// Verb and object of the writes that changed something.
+    pub counts: BTreeMap<(&'static str, String), u64>,
 }
 
-pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
-    run_script(draw(seed), None, keep_trace)
-}
-
+/// One run with the model of the manager.
 pub fn run_script(script: Script, mutant: Option<Mutant>, keep_trace: bool) -> Outcome {
-    let peace_ms = script.peace_ms;
     let mut world = World::new(script, keep_trace);
-    world.mutant = mutant;
-    world.oracle.blind_to_preconditions = mutant.is_some();
-    let violation = world.run_until(peace_ms).and_then(|_| world.make_peace()).err();
-    Outcome {
-        hash: world.trace.hash,
-        lines: std::mem::take(&mut world.trace.lines),
-        violation,
-        seen: std::mem::take(&mut world.oracle.seen),
-        writes: world.oracle.writes,
-    }
+    world.set_mutant(mutant);
+    let violation = world.run().err();
+    world.outcome(violation)
 }
 
 impl World {
-    /// Faults end, the spec becomes one that can be reached, and then it has to be reached.
-    pub fn make_peace(&mut self) -> Result<(), Violation> {
+    pub fn set_mutant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
+        self.oracle.blind_to_preconditions = mutant.is_some();
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        while let Some(goal) = self.next_goal()? {
+            self.run_until(goal)?;
+        }
+        Ok(())
+    }
+
+    pub fn outcome(&mut self, violation: Option<Violation>) -> Outcome {
+        Outcome {
+            lines: std::mem::take(&mut self.trace.lines),
+            violation,
+            seen: std::mem::take(&mut self.oracle.seen),
+            writes: self.oracle.writes,
+            faults: std::mem::take(&mut self.chaos.made),
+            sent: self.sent,
+            settled: std::mem::take(&mut self.settled),
+            end: self.state(),
+            counts: std::mem::take(&mut self.oracle.counts),
+        }
+    }
+
+    /// Called when the last goal is reached: the moment to go on to. `None`: the run is over.
+    pub fn next_goal(&mut self) -> Result<Option<i64>, Violation> {
+        let goal = match self.phase {
+            Phase::Trouble if self.now < self.script.peace_ms => self.script.peace_ms,
+            Phase::Trouble => {
+                self.end_faults();
+                self.sent = self.chaos.writes();
+                self.phase = Phase::Settling;
+                self.now + SETTLING_MS
+            }
+            Phase::Settling => {
+                self.settled = self.state();
+                self.ask_for_what_can_be();
+                self.phase = Phase::Reaching { since_ms: self.now, writes_before: self.oracle.writes };
+                self.now + 5000
+            }
+            Phase::Reaching { since_ms, writes_before } => {
+                self.remove_foreign_pods();
+                if self.set_version().is_none() {
+                    self.ask_for_what_can_be();
+                }
+                match self.reached() {
+                    Ok(()) => {
+                        self.phase = Phase::Resting;
+                        self.now + 30_000
+                    }
+                    Err(why) if self.now >= since_ms + PATIENCE_MS => return Err(format!("L1: not reached: {why}")),
+                    Err(why) if self.oracle.writes - writes_before > 3000 => {
+                        return Err(format!("L1: {} writes and no end: {why}", self.oracle.writes - writes_before));
+                    }
+                    Err(_) => self.now + 5000,
+                }
+            }
+            Phase::Resting => {
+                self.reached().map_err(|why| format!("L1: reached and lost again: {why}"))?;
+                for controller in 0..self.controllers.len() {
+                    self.wake(controller, self.now);
+                }
+                self.phase = Phase::Quiet { writes_before: self.oracle.writes };
+                self.now + QUIET_MS
+            }
+            Phase::Quiet { writes_before } => {
+                let after = self.oracle.writes - writes_before;
+                if after > 0 {
+                    return Err(format!("L1: {after} writes although nothing is to be done"));
+                }
+                self.reached().map_err(|why| format!("L1: lost again: {why}"))?;
+                self.phase = Phase::Over;
+                return Ok(None);
+            }
+            Phase::Over => return Ok(None),
+        };
+        Ok(Some(goal))
+    }
+
+    fn end_faults(&mut self) {
         self.faults = false;
         self.quota_used_up = false;
         for node in self.cluster.lost_nodes.clone() {
@@ -60,13 +165,23 @@ impl World {
                 self.after(1, Event::Deliver { controller, kind });
             }
         }
-        let until = self.now + 60_000;
-        self.run_until(until)?;
+        if let Some(wire) = &mut self.wire {
+            wire.frozen.clear();
+            let watches: Vec<u64> = wire.watches.keys().copied().collect();
+            for watch in watches {
+                self.after(1, Event::Wire(Box::new(WireEvent::Deliver { watch })));
+            }
+        }
+    }
+
+    /// The spec becomes one that can be reached.
+    fn ask_for_what_can_be(&mut self) {
+        let mut random = Random::new(self.script.seed ^ 0x7065_6163_6500);
         if self.set_version().is_none() {
             self.perform(&Step::CreateSet);
         }
-        let good = self.random.pick(&GOOD_TEMPLATES);
-        let again = self.random.per_mille(300);
+        let good = random.pick(&GOOD_TEMPLATES);
+        let again = random.per_mille(300);
         let stay = !again && self.has_good_template();
         if !stay {
             self.perform(&Step::Spec(json!({"template": template(good)})));
@@ -79,22 +194,8 @@ impl World {
             let policy = json!({"podUpdatePolicy": "InPlaceIfPossible"});
             self.perform(&Step::Spec(json!({"updateStrategy": {"rollingUpdate": policy}})));
         }
-        let begin = self.now;
-        let writes_before = self.oracle.writes;
-        let mut why = String::new();
-        while self.now < begin + PATIENCE_MS {
-            let until = self.now + 5000;
-            self.run_until(until)?;
-            self.remove_foreign_pods();
-            match self.reached() {
-                Ok(()) => return self.stays(),
-                Err(missing) => why = missing,
-            }
-            if self.oracle.writes - writes_before > 3000 {
-                return Err(format!("L1: {} writes and no end: {why}", self.oracle.writes - writes_before));
-            }
-        }
-        Err(format!("L1: not reached: {why}"))
+        // Nothing else may be about to happen.
+        self.tell();
     }
 
     fn has_good_template(&self) -> bool {
@@ -107,25 +208,6 @@ impl World {
         self.set_version().is_some_and(|set| {
             &*facts::text(&set.value, "/spec/updateStrategy/rollingUpdate/podUpdatePolicy") == "InPlaceOnly"
         })
-    }
-
-    /// L1: then nothing more is written, however often controllers look.
-    fn stays(&mut self) -> Result<(), Violation> {
-        // What the last writes brought may still be on its way.
-        let until = self.now + 30_000;
-        self.run_until(until)?;
-        self.reached().map_err(|why| format!("L1: reached and lost again: {why}"))?;
-        let before = self.oracle.writes;
-        for controller in 0..self.controllers.len() {
-            self.wake(controller, self.now);
-        }
-        let until = self.now + QUIET_MS;
-        self.run_until(until)?;
-        let after = self.oracle.writes - before;
-        if after > 0 {
-            return Err(format!("L1: {after} writes although nothing is to be done"));
-        }
-        self.reached().map_err(|why| format!("L1: lost again: {why}"))
     }
 
     /// Everything is as the spec says, in truth and in the status.
@@ -146,6 +228,13 @@ impl World {
             .filter(|(_, pod)| facts::controller(&pod.value).is_some_and(|owner| owner.uid == object.uid));
         if ours.count() != spec.slots.len() {
             return Err("there are Pods that should not be".to_owned());
+        }
+        let mut helpers = self.store.all(Kind::Pod).filter_map(|(_, pod)| pod.pod()?.helper.as_ref());
+        if self.wire.is_some() && self.swarm.crowd {
+            self.crowd_is_right()?;
+        }
+        if helpers.any(|helper| helper.owner_uid == object.uid) {
+            return Err("there are helper Pods that nobody waits for".to_owned());
         }
         let replicas = i32::try_from(spec.slots.len()).unwrap_or(0);
         let counts = [
@@ -174,12 +263,21 @@ impl World {
         if condition("ReplicaFailure").is_some_and(|(status, _)| status == "True") {
             return Err(format!("ReplicaFailure is {:?}", condition("ReplicaFailure")));
         }
-        self.history_is_right(&spec, status)
+        self.history_is_right(&object.uid, &spec, status)
     }
 
-    fn history_is_right(&self, spec: &ValidSpec, status: &crate::api::AdvancedStatefulSetStatus) -> Result<(), String> {
-        let spare =
-            self.store.all(Kind::Revision).filter(|(name, _)| Some(*name) != status.update_revision.as_deref()).count();
+    fn history_is_right(
+        &self,
+        set_uid: &str,
+        spec: &ValidSpec,
+        status: &crate::api::AdvancedStatefulSetStatus,
+    ) -> Result<(), String> {
+        let spare = self
+            .store
+            .all(Kind::Revision)
+            .filter(|(_, one)| facts::controller(&one.value).is_none_or(|owner| *owner.uid == *set_uid))
+            .filter(|(name, _)| Some(*name) != status.update_revision.as_deref())
+            .count();
         match spec.revision_history_limit {
             Some(limit) if spare > limit => Err(format!("{spare} spare revisions, the limit is {limit}")),
             _ => Ok(()),
@@ -215,8 +313,13 @@ impl World {
         for volume in &spec.claim_templates {
             let claim = format!("{}-{name}", volume.name);
             // One that a user deleted stays until its Pod goes.
-            if self.store.get(Kind::Claim, &claim).is_none() {
+            let Some(found) = self.store.get(Kind::Claim, &claim) else {
                 return Err(format!("claim {claim} is missing"));
+            };
+            let grows = spec.grow_claims && !found.is_terminating();
+            let asked = volume.size().and_then(crate::inplace::quantity::quantity_bytes);
+            if grows && found.claim().is_some_and(|found| found.capacity_bytes < asked) {
+                return Err(format!("claim {claim} has not grown"));
             }
         }
         if let Some(metadata) = shown.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -3,15 +3,17 @@
 
 use serde_json::{Value, json};
 
+use super::chaos::{Fault, Point};
 use super::random::Random;
 use super::store::Kind;
 
 /// How hard the world is, drawn for each seed: everything at once finds less.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Swarm {
     pub controllers: usize,
     pub watch_lag_ms: i64,
     pub slow_watch_per_mille: u32,
+    pub broken_watch_per_mille: u32,
     pub kubelet_lag_ms: i64,
     pub status_lag_ms: i64,
     pub request_ms: i64,
@@ -20,6 +22,12 @@ pub struct Swarm {
     pub lost_answer_per_mille: u32,
     pub collector_lag_ms: i64,
     pub restart_ms: i64,
+    /// How far the controllers' clocks are behind.
+    pub clock_behind_ms: i64,
+    /// The managers elect a leader. Only on the wire.
+    pub lease: bool,
+    /// There are other sets. Only on the wire.
+    pub crowd: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +40,20 @@ pub struct Script {
     pub steps: Vec<(i64, Step)>,
     /// When faults and users end.
     pub peace_ms: i64,
+    /// Faults of requests and watches; `None`: drawn, as the swarm says.
+    pub faults: Option<Vec<(Point, Fault)>>,
+    /// Views that stay behind until faults end.
+    pub behind: Vec<Behind>,
+    /// Apiserver and kubelets take more of a running Pod than the stock ones.
+    pub customised: bool,
+}
+
+/// A controller does not see the newest events of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    pub controller: usize,
+    pub kind: Kind,
+    pub events: usize,
 }
 
 /// One thing that someone does. Indices are taken modulo what there is.
@@ -73,10 +95,40 @@ pub enum Step {
     Evict(usize),
 }
 
-pub const TEMPLATES: [&str; 10] =
-    ["A", "B", "C", "A again", "same digest", "labels", "static", "broken", "crashing", "unready"];
+pub const TEMPLATES: [&str; 16] = [
+    "A",
+    "B",
+    "C",
+    "A again",
+    "same digest",
+    "labels",
+    "static",
+    "init",
+    "sidecar",
+    "sidecar again",
+    "sized",
+    "sized more",
+    "probe",
+    "broken",
+    "crashing",
+    "unready",
+];
 /// Those of them that Pods become Ready with.
-pub const GOOD_TEMPLATES: [&str; 7] = ["A", "B", "C", "A again", "same digest", "labels", "static"];
+pub const GOOD_TEMPLATES: [&str; 13] = [
+    "A",
+    "B",
+    "C",
+    "A again",
+    "same digest",
+    "labels",
+    "static",
+    "init",
+    "sidecar",
+    "sidecar again",
+    "sized",
+    "sized more",
+    "probe",
+];
 
 pub fn template(name: &str) -> Value {
     let mut template = json!({
@@ -111,6 +163,22 @@ pub fn template(name: &str) -> Value {
             template["metadata"]["annotations"] = Value::Null;
         }
         "static" => template["spec"]["containers"][0]["env"] = json!([{"name": "MODE", "value": "x"}]),
+        "init" => template["spec"]["initContainers"] = json!([{"name": "prepare", "image": "init:v1"}]),
+        "sidecar" | "sidecar again" => {
+            let image = if name == "sidecar" { "proxy:v1" } else { "proxy:v2" };
+            template["spec"]["initContainers"] = json!([
+                {"name": "prepare", "image": "init:v1"},
+                {"name": "proxy", "image": image, "restartPolicy": "Always"},
+            ]);
+        }
+        "sized" | "sized more" => {
+            let cpu = if name == "sized" { "100m" } else { "200m" };
+            template["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu, "memory": "64Mi"}});
+        }
+        "probe" => {
+            template["spec"]["containers"][0]["readinessProbe"] =
+                json!({"tcpSocket": {"port": 80}, "periodSeconds": 3});
+        }
         _ => {}
     }
     template
@@ -122,6 +190,7 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         controllers: if random.per_mille(400) { 2 } else { 1 },
         watch_lag_ms: random.pick(&[5, 50, 500, 3000]),
         slow_watch_per_mille: rare(random, &[0, 0, 20, 100]),
+        broken_watch_per_mille: rare(random, &[0, 0, 10, 50]),
         kubelet_lag_ms: random.pick(&[20, 300, 1500]),
         status_lag_ms: random.pick(&[20, 300, 2000]),
         request_ms: random.pick(&[3, 30, 300]),
@@ -130,6 +199,9 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
         collector_lag_ms: random.pick(&[50, 1000, 20_000]),
         restart_ms: random.pick(&[50, 3000, 30_000]),
+        clock_behind_ms: random.pick(&[0, 0, 0, 1500, 40_000]),
+        lease: random.per_mille(300),
+        crowd: random.per_mille(250),
     }
 }
 
@@ -159,6 +231,16 @@ pub fn draw_set(random: &mut Random) -> Value {
     if random.per_mille(150) {
         spec["scaleStrategy"] = json!({"maxUnavailable": random.range(1, 3)});
     }
+    if claims && random.per_mille(400) {
+        spec["volumeClaimUpdateStrategy"] = json!({"type": "OnPodRollingUpdate"});
+    }
+    let rolling = &mut spec["updateStrategy"]["rollingUpdate"];
+    if random.per_mille(120) {
+        rolling["unorderedUpdate"] = json!({"priorityStrategy": {"orderPriority": [{"orderedKey": "tier"}]}});
+    }
+    if random.per_mille(200) {
+        rolling["inPlaceUpdateStrategy"]["prePull"] = true.into();
+    }
     if random.per_mille(150) {
         spec["ordinals"] = json!({"start": random.range(1, 3)});
     }
@@ -171,7 +253,7 @@ fn rolling(fields: Value) -> Step {
 
 /// What users do to the spec.
 fn draw_edit(random: &mut Random) -> Step {
-    match random.below(16) {
+    match random.below(17) {
         0..=5 => Step::Spec(json!({"template": template(random.pick(&TEMPLATES))})),
         6 | 7 => Step::Spec(json!({"replicas": random.range(0, 6)})),
         8 => rolling(json!({"partition": match random.below(4) {
@@ -190,6 +272,10 @@ fn draw_edit(random: &mut Random) -> Step {
             1 => json!([random.range(0, 4)]),
             _ => json!([random.range(0, 2), "3-4"]),
         }})),
+        15 => Step::Spec(json!({"volumeClaimTemplates": [{
+            "metadata": {"name": "data"},
+            "spec": {"resources": {"requests": {"storage": format!("{}Gi", random.range(1, 4))}}},
+        }]})),
         _ => match random.below(3) {
             0 => Step::Spec(json!({"ordinals": {"start": random.range(0, 3)}})),
             1 => rolling(json!({"inPlaceUpdateStrategy": {"gracePeriodSeconds": random.pick(&[0, 5])}})),
@@ -258,6 +344,7 @@ pub fn draw(seed: u64) -> Script {
         }
     }
     steps.sort_by_key(|(at, _)| *at);
+    let customised = random.per_mille(250);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + random.range(10, 60_000);
-    Script { seed, swarm, set, steps, peace_ms }
+    Script { seed, swarm, set, steps, peace_ms, faults: None, behind: Vec::new(), customised }
 }

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::chaos::Fault;
 use super::controller::{Answered, Intent, Outcome, Request, Verb};
 use super::facts;
-use super::store::{Kind, Object, Refused};
-use super::world::{Event, Mutant, SET, World, note};
+use super::mutants::Mutant;
+use super::store::{Kind, Object, Part, Refused, refused};
+use super::world::{Event, SET, World, note};
 use crate::inplace::with_defaults;
-use crate::model::{Snapshot, TemplateAnswer};
+use crate::model::TemplateAnswer;
 use crate::plan::action::{Question, RevisionAction};
 
 /// How long a client waits for an answer that was lost.
@@ -19,15 +20,13 @@ const LOST_MS: i64 = 10_000;
 
 impl World {
     pub fn arrive(&mut self, request: Request) {
-        let chaos = self.faults.then(|| self.random.next() % 1000).map_or(1000, |drawn| drawn as u32);
-        let rates = &self.swarm;
-        let outcome = if chaos < rates.error_per_mille {
-            let code = self.random.pick(&[500, 429, 409, 503]);
-            Outcome::Refused(code, "a fault".to_owned())
-        } else {
-            self.serve(&request)
+        let alive = request.epoch == self.controllers[request.controller].epoch;
+        let outcome = match request.fault {
+            Some(Fault::CrashBefore) if alive => return self.crash(request.controller),
+            Some(Fault::Refuse(code)) => Outcome::Refused(code, "a fault".to_owned()),
+            _ => self.serve(&request),
         };
-        let lost = self.faults && self.random.per_mille(self.swarm.lost_answer_per_mille);
+        let lost = matches!(request.fault, Some(Fault::Lose | Fault::Cut));
         let what = match &outcome {
             Outcome::Done(_) | Outcome::Template(_) => "ok".to_owned(),
             Outcome::Refused(code, message) => format!("{code} {message}"),
@@ -43,11 +42,18 @@ impl World {
             request.name,
             if lost { " (answer lost)" } else { "" }
         );
+        if request.fault == Some(Fault::CrashAfter) && alive {
+            return self.crash(request.controller);
+        }
         if request.abandoned {
             return;
         }
         let delay = self.random.range(1, self.swarm.request_ms);
-        let (delay, outcome) = if lost { (delay + LOST_MS, Outcome::Unknown) } else { (delay, outcome) };
+        let (delay, outcome) = match request.fault {
+            Some(Fault::Lose) => (delay + LOST_MS, Outcome::Unknown),
+            Some(Fault::Cut) => (delay, Outcome::Unknown),
+            _ => (delay, outcome),
+        };
         self.after(delay, Event::Answer(Box::new(Answered { request, outcome, version: self.store.version })));
     }
 
@@ -56,6 +62,24 @@ impl World {
             Verb::Get => return self.read(request),
             Verb::DryRun => return dry_run(request),
             _ => {}
+        }
+        match self.commit(request) {
+            // A claim or revision of ours that is there already is as good.
+            Outcome::Refused(409, message) if request.verb == Verb::Create => match self.as_wanted(request) {
+                Some(object) => Outcome::Done(Some(object)),
+                None => Outcome::Refused(409, message),
+            },
+            outcome => outcome,
+        }
+    }
+
+    /// A write, under the eyes of the oracle.
+    pub fn commit(&mut self, request: &Request) -> Outcome {
+        if request.is_for_another {
+            return match self.write(request) {
+                Ok(object) => Outcome::Done(Some(object)),
+                Err(Refused { code, message }) => Outcome::Refused(code, message),
+            };
         }
         self.oracle.before(request, &self.store, &self.cluster);
         if self.quota_used_up && request.verb == Verb::Create && request.kind == Kind::Pod {
@@ -66,7 +90,7 @@ impl World {
         match result {
             Ok(object) => {
                 if self.store.version > version {
-                    self.oracle.after(self.now, request, self.store.version);
+                    self.oracle.after(request, self.store.version);
                 }
                 Outcome::Done(Some(object))
             }
@@ -82,32 +106,27 @@ impl World {
     fn write(&mut self, request: &Request) -> Result<Arc<Object>, Refused> {
         let name = &request.name;
         match request.verb {
-            Verb::Create => match self.store.create(request.kind, request.body.clone()) {
-                // A claim or revision of ours that is there already is as good.
-                Err(refused) if refused.code == 409 && self.is_as_wanted(request) => {
-                    self.store.get(request.kind, name).cloned().ok_or(refused)
-                }
-                other => other,
-            },
-            Verb::Delete => self.store.delete(request.kind, name, &request.guard, None),
-            Verb::Patch => self.store.patch(request.kind, name, &request.body, false),
-            Verb::PatchStatus => self.store.patch(request.kind, name, &request.body, true),
+            Verb::Create => self.store.create(request.kind, request.body.clone()),
+            Verb::Delete => self.store.delete(request.kind, name, &request.guard, request.grace_seconds),
+            Verb::Patch | Verb::MergePatch => self.store.patch(request.kind, name, &request.body, Part::Whole),
+            Verb::PatchStatus => self.store.patch(request.kind, name, &request.body, Part::Status),
+            Verb::Resize => self.store.patch(request.kind, name, &request.body, Part::Resize),
             Verb::PutStatus => self.store.put_status(name, request.body.clone(), &request.guard),
             Verb::Get | Verb::DryRun => super::store::refused(400, "no write"),
         }
     }
 
     /// After a 409 to a create, the executor looks live whether the object is its own.
-    fn is_as_wanted(&self, request: &Request) -> bool {
-        let Some(found) = self.store.get(request.kind, &request.name) else { return false };
+    fn as_wanted(&self, request: &Request) -> Option<Arc<Object>> {
+        let found = self.store.get(request.kind, &request.name)?;
         let owner = facts::controller(&found.value).map(|owner| owner.uid);
-        match (&request.intent, request.kind) {
-            (Intent::Revision(RevisionAction::Create { data, .. }), _) => {
-                owner.as_ref() == Some(&request.read.set_uid) && found.value.get("data") == Some(&**data)
-            }
-            (_, Kind::Pod) => owner.as_ref() == Some(&request.read.set_uid),
+        let ours = owner.as_ref() == Some(&request.read.set_uid);
+        let wanted = match (&request.intent, request.kind) {
+            (Intent::Revision(RevisionAction::Create { data, .. }), _) => found.value.get("data") == Some(&**data),
+            (_, Kind::Pod) => true,
             _ => false,
-        }
+        };
+        (ours && wanted).then(|| Arc::clone(found))
     }
 
     fn read(&mut self, request: &Request) -> Outcome {
@@ -124,6 +143,9 @@ impl World {
                 }
             }
             Intent::CheckRevision(hash) => {
+                if self.mutant == Some(Mutant::HistoryWithoutALook) {
+                    return Outcome::Done(object);
+                }
                 let label = |object: &Arc<Object>| object.pod().is_some_and(|pod| pod.revision_label() == &**hash);
                 let named = object.as_ref().and_then(|set| set.set()).is_some_and(|set| {
                     let names = [&set.status.current_revision, &set.status.update_revision];
@@ -140,58 +162,33 @@ impl World {
         Outcome::Done(object)
     }
 
-    pub fn mutate_snapshot(&self, snapshot: &mut Snapshot) {
-        let Some(mutant) = self.mutant else { return };
-        match mutant {
-            Mutant::ForgetLedgerAtOnce | Mutant::NoLedger => {
-                let mut status = (*snapshot.set.status).clone();
-                status.disrupted.clear();
-                snapshot.set.status = Arc::new(status);
-            }
-            Mutant::IgnorePartition | Mutant::IgnorePause | Mutant::BudgetTooLarge => {
-                let mut spec = (*snapshot.set.spec).clone();
-                if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {
-                    match mutant {
-                        Mutant::IgnorePartition => rolling.partition = None,
-                        Mutant::IgnorePause => rolling.paused = None,
-                        _ => rolling.max_unavailable = Some(IntOrString::Int(9)),
-                    }
-                }
-                snapshot.set.spec = Arc::new(spec);
-            }
-            Mutant::TerminatingPodsUnseen => {
-                for pod in snapshot.pods.values_mut() {
-                    if pod.is_terminating() {
-                        let mut blind = (**pod).clone();
-                        blind.deletion = None;
-                        *pod = Arc::new(blind);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     pub fn set_version(&self) -> Option<&Arc<Object>> {
         self.store.get(Kind::Set, SET)
     }
 }
 
-/// A PodTemplate as the apiserver would store it.
 fn dry_run(request: &Request) -> Outcome {
     let Intent::Ask(Question::DefaultedTemplate { template, .. }) = &request.intent else {
         return Outcome::Refused(400, "nothing asked".to_owned());
     };
-    let Ok(mut template) = serde_json::from_str::<Value>(template) else {
-        return Outcome::Refused(400, "no JSON".to_owned());
-    };
-    if template.to_string().contains("invalid-image") {
-        return Outcome::Template(TemplateAnswer::Invalid("spec.containers[0].image: Invalid value".into()));
+    let template = serde_json::from_str::<Value>(template).ok();
+    match defaulted(template.as_ref()) {
+        Ok(object) => Outcome::Template(TemplateAnswer::Defaulted(Arc::new(object["template"].clone()))),
+        Err(Refused { code: 422, message }) => Outcome::Template(TemplateAnswer::Invalid(message.into())),
+        Err(Refused { code, message }) => Outcome::Refused(code, message),
     }
-    template = with_defaults(&template);
+}
+
+/// A PodTemplate as the apiserver would store it.
+pub fn defaulted(template: Option<&Value>) -> Result<Value, Refused> {
+    let Some(template) = template else { return refused(400, "no template") };
+    if template.to_string().contains("invalid-image") {
+        return refused(422, "spec.containers[0].image: Invalid value");
+    }
+    let mut template = with_defaults(template);
     // A default that this controller has never heard of.
     if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
         spec.entry("fieldOfTomorrow").or_insert_with(|| "always".into());
     }
-    Outcome::Template(TemplateAnswer::Defaulted(Arc::new(template)))
+    Ok(json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": template}))
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::admission;
 use super::facts;
 use super::merge::merge;
+use super::world::SET;
 use crate::inplace::with_defaults;
 use crate::model::{ClaimFacts, PodFacts, RevisionFacts, SetFacts};
 
@@ -23,8 +24,11 @@ pub enum Kind {
     Pod,
     Claim,
     Revision,
+    /// Of no interest to a view.
+    Lease,
 }
 
+/// The kinds that a view shows.
 pub const KINDS: [Kind; 4] = [Kind::Set, Kind::Pod, Kind::Claim, Kind::Revision];
 
 #[derive(Debug)]
@@ -43,6 +47,15 @@ pub enum Facts {
     Pod(Arc<PodFacts>),
     Claim(Arc<ClaimFacts>),
     Revision(Arc<RevisionFacts>),
+    Other,
+}
+
+/// Which part of an object a patch may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    Status,
+    Resize,
 }
 
 impl Object {
@@ -117,6 +130,8 @@ pub struct Store {
     pub version: u64,
     uids: u64,
     pub now_ms: i64,
+    /// More of a running Pod may be changed.
+    pub customised: bool,
 }
 
 pub fn timestamp(now_ms: i64) -> Timestamp {
@@ -131,6 +146,10 @@ pub fn stamp(now_ms: i64) -> String {
 type Answer = Result<Arc<Object>, Refused>;
 
 impl Store {
+    pub fn new(customised: bool) -> Store {
+        Store { customised, ..Store::default() }
+    }
+
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
         self.objects.get(&(kind, name.into()))
     }
@@ -158,7 +177,7 @@ impl Store {
                 value["metadata"]["finalizers"] = finalizers.into();
                 value["status"] = json!({"phase": "Pending"});
             }
-            Kind::Set | Kind::Revision => {}
+            Kind::Set | Kind::Revision | Kind::Lease => {}
         }
         self.put(kind, &name, value)
     }
@@ -186,8 +205,21 @@ impl Store {
         if value == old.value { Ok(old) } else { self.put(Kind::Set, name, value) }
     }
 
-    /// A strategic merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
-    pub fn patch(&mut self, kind: Kind, name: &str, patch: &Value, status_only: bool) -> Answer {
+    /// A PUT of the whole object.
+    pub fn replace(&mut self, kind: Kind, name: &str, value: &Value, guard: &Guard) -> Answer {
+        self.guarded(kind, name, guard)?;
+        self.change(kind, name, |stored| *stored = value.clone())
+    }
+
+    /// A patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
+    pub fn patch(&mut self, kind: Kind, name: &str, patch: &Value, part: Part) -> Answer {
+        let (_, value) = self.patched(kind, name, patch, part)?;
+        self.change(kind, name, |stored| *stored = value)
+    }
+
+    /// What the object was, and what a patch makes of it. Strategic merge patches, which on lists without keys and on
+    /// maps do what merge patches do.
+    pub fn patched(&self, kind: Kind, name: &str, patch: &Value, part: Part) -> Result<(Arc<Object>, Value), Refused> {
         let mut patch = patch.clone();
         let mut taken = |key: &str| {
             let metadata = patch.get_mut("metadata")?.as_object_mut()?;
@@ -199,9 +231,13 @@ impl Store {
         if uid.is_some_and(|uid| uid != old.uid) {
             return refused(422, format!("{kind:?} {name} is invalid: metadata.uid: field is immutable"));
         }
-        // Labels and annotations of a Pod may be written with its status.
-        if let (true, Some(fields)) = (status_only, patch.as_object_mut()) {
-            fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata"));
+        if let Some(fields) = patch.as_object_mut() {
+            match part {
+                // Labels and annotations of a Pod may be written with its status.
+                Part::Status => fields.retain(|field, _| matches!(field.as_str(), "status" | "metadata")),
+                Part::Whole => {}
+                Part::Resize => fields.retain(|field, _| matches!(field.as_str(), "spec" | "metadata")),
+            }
         }
         let mut value = old.value.clone();
         match kind {
@@ -209,11 +245,14 @@ impl Store {
             Kind::Set => json_patch::merge(&mut value, &patch),
             _ => merge(&mut value, &patch),
         }
-        admission::of_update(kind, status_only, &old.value, &mut value)?;
-        if kind == Kind::Pod {
-            allowed_pod_update(&old.value, &value)?;
+        admission::of_update(kind, part == Part::Status, &old.value, &mut value)?;
+        if kind == Kind::Claim && facts::claim(&value).requested_bytes < facts::claim(&old.value).requested_bytes {
+            return refused(422, format!("claim {name} is invalid: it may not shrink"));
         }
-        self.change(kind, name, |stored| *stored = value)
+        if kind == Kind::Pod {
+            allowed_pod_update(&old.value, &value, part, self.customised)?;
+        }
+        Ok((old, value))
     }
 
     /// `grace_seconds`: 0 is a forced deletion; `None`: the object's own.
@@ -286,10 +325,16 @@ impl Store {
             uid: facts::text(&value, "/metadata/uid"),
             as_made: self.get(kind, name).is_none(),
             facts: match kind {
-                Kind::Set => Facts::Set(facts::set(&value).or_else(|message| refused(422, message))?),
+                // Another than the one that is looked at may be such that nobody understands it.
+                Kind::Set => match facts::set(&value) {
+                    Ok(set) => Facts::Set(set),
+                    Err(message) if name == SET => return refused(422, message),
+                    Err(_) => Facts::Other,
+                },
                 Kind::Pod => Facts::Pod(Arc::new(facts::pod(&value))),
                 Kind::Claim => Facts::Claim(Arc::new(facts::claim(&value))),
                 Kind::Revision => Facts::Revision(Arc::new(facts::revision(&value))),
+                Kind::Lease => Facts::Other,
             },
             value,
         });
@@ -323,14 +368,24 @@ fn admit_pod(value: &mut Value) {
     value["status"] = json!({"phase": "Pending"});
 }
 
-/// Of a Pod's spec only images may change, metadata may.
-fn allowed_pod_update(old: &Value, new: &Value) -> Result<(), Refused> {
+/// Of a Pod's spec only images may change, and resources by `pods/resize`; metadata may.
+fn allowed_pod_update(old: &Value, new: &Value, part: Part, customised: bool) -> Result<(), Refused> {
+    let open: &[&str] = match (part, customised) {
+        (Part::Resize, _) => &["resources"],
+        (_, false) => &["image"],
+        (_, true) => &["image", "env", "envFrom", "volumeMounts", "livenessProbe", "readinessProbe"],
+    };
     let blank = |value: &Value| {
         let mut spec = value.get("spec").cloned().unwrap_or_default();
         for field in ["containers", "initContainers"] {
             for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
-                container["image"] = Value::Null;
+                for field in open {
+                    container[*field] = Value::Null;
+                }
             }
+        }
+        if let Some(spec) = spec.as_object_mut() {
+            spec.remove("tolerations");
         }
         spec
     };

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::container::State;
 use super::controller::Controller;
 use super::facts;
-use super::kubelet::State;
 use super::merge::merge;
 use super::script::Step;
 use super::store::{Guard, Kind};
@@ -31,9 +31,16 @@ impl World {
             Step::ForeignPod { ordinal, owned } => self.foreign_pod(*ordinal, *owned),
             Step::RemoveForeignPods => self.remove_foreign_pods(),
             Step::DeleteClaim(claim) => self.delete_claim(*claim),
-            Step::Crash(controller) => self.crash(*controller % self.controllers.len()),
+            Step::Crash(controller) => match &self.wire {
+                Some(wire) => self.crash_manager(*controller % wire.managers.len()),
+                None => self.crash(*controller % self.controllers.len()),
+            },
             Step::Freeze { controller, kind, milliseconds } => {
                 let until = self.now + milliseconds;
+                if let Some(wire) = &mut self.wire {
+                    wire.frozen.insert((*controller % wire.managers.len(), *kind), until);
+                    return;
+                }
                 let index = *controller % self.controllers.len();
                 let one: &mut Controller = &mut self.controllers[index];
                 if let Some(view) = one.views.get_mut(kind) {
@@ -72,6 +79,13 @@ impl World {
                 }
             }
         }
+        // In the foreground: the set stays until all that it owns is gone.
+        if !orphan && self.random.per_mille(500) {
+            drop(self.store.change(Kind::Set, SET, |value| {
+                value["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+            }));
+            self.collect_soon();
+        }
         drop(self.store.delete(Kind::Set, SET, &Guard::default(), None));
     }
 
@@ -87,7 +101,8 @@ impl World {
     }
 
     fn pod_name(&self, index: usize) -> Option<Box<str>> {
-        let names: Vec<&str> = self.store.all(Kind::Pod).map(|(name, _)| name).collect();
+        let ours = self.store.all(Kind::Pod).filter(|(_, pod)| pod.pod().is_none_or(|pod| pod.helper.is_none()));
+        let names: Vec<&str> = ours.map(|(name, _)| name).collect();
         names.get(index % names.len().max(1)).map(|name| Box::from(*name))
     }
 
@@ -123,6 +138,7 @@ impl World {
             .all(Kind::Pod)
             .filter(|(_, pod)| match facts::controller(&pod.value) {
                 Some(owner) => &*owner.kind == "Other",
+                None if pod.pod().is_some_and(|pod| pod.helper.is_some()) => false,
                 None => &*facts::text(&pod.value, "/metadata/labels/app") != SET,
             })
             .map(|(name, _)| name.to_owned())
@@ -156,9 +172,7 @@ impl World {
         let mut random = self.random.clone();
         let at_once = self.random.per_mille(500);
         self.touch_run(index, |run, now| {
-            let Some(container) = run.containers.values_mut().next().filter(|container| container.runs()) else {
-                return;
-            };
+            let Some(container) = run.first().filter(|container| container.runs()) else { return };
             container.restarts += 1;
             if at_once {
                 container.start(&mut random, now, id);
@@ -170,7 +184,7 @@ impl World {
 
     fn flap(&mut self, index: usize, milliseconds: i64) {
         self.touch_run(index, |run, now| {
-            if let Some(container) = run.containers.values_mut().next() {
+            if let Some(container) = run.first() {
                 container.flaps_until_ms = now + milliseconds;
             }
         });

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
 
+use super::chaos::Chaos;
 use super::cluster::Cluster;
 use super::controller::{Answered, Controller, Request};
+use super::mutants::Mutant;
 use super::oracle::Oracle;
 use super::random::Random;
+use super::run::Phase;
 use super::script::{Script, Swarm};
 use super::store::{Change, Kind, Store};
+use super::wire::{Wire, WireEvent};
 
 pub const SET: &str = "web";
 
@@ -60,31 +64,12 @@ pub enum Event {
     MarkLost {
         node: usize,
     },
+    /// With the real manager: what happens between it and the apiserver.
+    Wire(Box<WireEvent>),
 }
 
 /// What was broken, in words. The first one ends a run.
 pub type Violation = String;
-
-/// A fault put into the executor or the planner's input on purpose: a check that does not notice
-/// is worth nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    NoUidPrecondition,
-    NoVersionPrecondition,
-    DisruptBeforeStatus,
-    NoLedger,
-    StatusWithoutVersion,
-    LabelInSecondPatch,
-    GateNeverClosed,
-    ForgetLedgerAtOnce,
-    AnswersFromTheView,
-    NoFence,
-    BudgetTooLarge,
-    IgnorePartition,
-    IgnorePause,
-    TerminatingPodsUnseen,
-    NoReadYourWrites,
-}
 
 pub struct World {
     pub now: i64,
@@ -98,31 +83,34 @@ pub struct World {
     pub controllers: Vec<Controller>,
     pub oracle: Oracle,
     pub faults: bool,
+    pub chaos: Chaos,
     /// Creates of Pods are refused by a quota.
     pub quota_used_up: bool,
     pub mutant: Option<Mutant>,
     pub trace: Trace,
+    pub phase: Phase,
+    /// What there was when the users had ended.
+    pub settled: Vec<String>,
+    /// Writes that controllers had sent by then.
+    pub sent: u64,
+    /// Where the real manager runs, and not its model.
+    pub wire: Option<Wire>,
 }
 
-/// What happened, as lines; a hash of all of them tells two runs apart.
+/// What happened, as lines.
 pub struct Trace {
     pub keep: bool,
     pub lines: Vec<String>,
-    pub hash: u64,
 }
 
 impl Trace {
     pub fn new(keep: bool) -> Trace {
-        Trace { keep, lines: Vec::new(), hash: 0xcbf2_9ce4_8422_2325 }
+        Trace { keep, lines: Vec::new() }
     }
 
     pub fn line(&mut self, now: i64, what: Arguments<'_>) {
-        let line = format!("{:>9}.{:03} {what}", now / 1000, now % 1000);
-        for byte in line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
         if self.keep {
-            self.lines.push(line);
+            self.lines.push(format!("{:>9}.{:03} {what}", now / 1000, now % 1000));
         }
     }
 }
@@ -140,14 +128,19 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             random: Random::new(script.seed.wrapping_mul(31).wrapping_add(7)),
-            store: Store::default(),
+            store: Store::new(script.customised),
             cluster: Cluster::default(),
             controllers: (0..swarm.controllers).map(Controller::new).collect(),
             oracle: Oracle::default(),
             faults: true,
+            chaos: Chaos::new(script.seed, script.faults.as_deref()),
             quota_used_up: false,
             mutant: None,
             trace: Trace::new(keep_trace),
+            phase: Phase::Trouble,
+            settled: Vec::new(),
+            sent: 0,
+            wire: None,
             swarm,
             script,
         };
@@ -166,27 +159,44 @@ impl World {
         self.at(self.now + milliseconds, event);
     }
 
-    /// Up to this time, or until a property is broken. False: nothing is left to happen.
-    pub fn run_until(&mut self, end: i64) -> Result<bool, Violation> {
-        while let Some(entry) = self.queue.first_entry() {
-            if entry.key().0 > end {
-                self.now = end;
-                self.store.now_ms = end;
-                return Ok(true);
-            }
-            let ((when, _), event) = entry.remove_entry();
-            self.now = when;
-            self.store.now_ms = when;
-            self.handle(event);
-            self.tell();
-            if let Some(violation) = self.oracle.violation.take() {
-                note!(self, "VIOLATION {violation}");
-                return Err(violation);
-            }
-        }
-        self.now = self.now.max(end);
+    /// When something happens next.
+    pub fn next_at(&self) -> Option<i64> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Time has passed with nothing that happened.
+    pub fn passed_to(&mut self, now: i64) {
+        self.now = self.now.max(now);
         self.store.now_ms = self.now;
-        Ok(false)
+    }
+
+    /// The next event.
+    pub fn step(&mut self) -> Result<(), Violation> {
+        let Some(((when, _), event)) = self.queue.pop_first() else { return Ok(()) };
+        self.passed_to(when);
+        self.handle(event);
+        self.tell();
+        self.broken()
+    }
+
+    /// What was broken since this was asked last.
+    pub fn broken(&mut self) -> Result<(), Violation> {
+        match self.oracle.violation.take() {
+            Some(violation) => {
+                note!(self, "VIOLATION {violation}");
+                Err(violation)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Up to this time, or until a property is broken.
+    pub fn run_until(&mut self, end: i64) -> Result<(), Violation> {
+        while self.next_at().is_some_and(|at| at <= end) {
+            self.step()?;
+        }
+        self.passed_to(end);
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) {
@@ -207,17 +217,19 @@ impl World {
             Event::Bind { name } => self.bind(&name),
             Event::Collect => self.collect(),
             Event::MarkLost { node } => self.mark_lost(node),
+            Event::Wire(event) => self.on_the_wire(*event),
         }
     }
 
     /// Tells everyone what has changed in the store.
-    fn tell(&mut self) {
+    pub fn tell(&mut self) {
         while !self.store.fresh.is_empty() {
             for (kind, change) in std::mem::take(&mut self.store.fresh) {
                 self.oracle.changed(self.now, kind, &change, &self.cluster);
                 for controller in 0..self.controllers.len() {
                     self.news(controller, kind);
                 }
+                self.wire_news(kind);
                 self.cluster_sees(kind, &change);
             }
         }
@@ -244,7 +256,7 @@ impl World {
             (Kind::Claim, Some(object)) => {
                 if object.is_terminating() {
                     self.collect_soon();
-                } else if object.claim().is_some_and(|claim| claim.capacity_bytes.is_none()) {
+                } else if object.claim().is_some_and(|claim| claim.capacity_bytes != claim.requested_bytes) {
                     let delay = self.random.range(20, 1500);
                     self.after(delay, Event::Bind { name });
                 }
@@ -256,7 +268,7 @@ impl World {
                 self.collect_soon();
             }
             (_, None) => self.collect_soon(),
-            (Kind::Set | Kind::Revision, Some(_)) => {}
+            (Kind::Set | Kind::Revision | Kind::Lease, Some(_)) => {}
         }
     }
 }

@@ -17,12 +17,14 @@ use crate::cli::error::CliError;
 use crate::cli::target::Target;
 use crate::control::abilities::{AbilityCache, InPlace};
 use crate::control::answers::{Took, ask_to_patch, default_template, why_not_bound};
+use crate::control::backoff::Chance;
 use crate::control::cache::claim::ClaimObject;
 use crate::control::cache::pod::PodObject;
 use crate::control::cache::revision::RevisionObject;
 use crate::control::cache::set::SetObject;
 use crate::control::cache::{Scope, SetKey, SetView, Store, Watched};
 use crate::control::client::{Apiserver, At, Kind, Verb};
+use crate::control::clock::Clock;
 use crate::control::error::{CallError, Failure, Refused};
 use crate::control::gate::WriteGate;
 use crate::control::metrics::Metrics;
@@ -59,6 +61,8 @@ impl<'a> Look<'a> {
                 session.client.clone(),
                 Arc::new(WriteGate::default()),
                 Arc::new(Metrics::default()),
+                Clock::system(),
+                Chance::system(),
             ),
             abilities: AbilityCache::new(settings.in_place.clone()),
             injectors: settings.injectors.clone(),

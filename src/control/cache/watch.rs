@@ -8,7 +8,7 @@ use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Client};
 
 use super::{Scope, SharedStore, Watched};
-use crate::control::backoff;
+use crate::control::backoff::{self, Chance};
 use crate::control::client::WATCH_SECONDS;
 use crate::control::metrics::{KindLabel, Metrics};
 use crate::control::queue::Queue;
@@ -23,6 +23,7 @@ pub async fn run<W: Watched>(
     store: Arc<SharedStore>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
+    chance: Chance,
 ) {
     let api: Api<W> = match &scope {
         Scope::All => Api::all(client),
@@ -52,7 +53,7 @@ pub async fn run<W: Watched>(
                 failures += 1;
                 metrics.watch_restarts.get_or_create(&kind).inc();
                 log(kind.kind, failures, &error);
-                tokio::time::sleep(backoff::delay(failures, backoff::WATCHES)).await;
+                tokio::time::sleep(chance.delay(failures, backoff::WATCHES)).await;
             }
         }
     }

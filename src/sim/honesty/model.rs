@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::script::{Ask, Deed};
 use super::view::View;
-use crate::sim::store::{Refused, Store};
+use crate::sim::store::{Part, Refused, Store};
 
 #[derive(Default)]
 pub struct Model {
@@ -37,8 +37,10 @@ impl Model {
             Deed::Delete { grace_seconds } => {
                 self.store.delete(ask.kind, ask.name, &guard, *grace_seconds).map(|_| 200)
             }
-            Deed::Patch(patch) => self.store.patch(ask.kind, ask.name, &guarded(patch), false).map(|_| 200),
-            Deed::PatchStatus(patch) => self.store.patch(ask.kind, ask.name, &guarded(patch), true).map(|_| 200),
+            Deed::Patch(patch) => self.store.patch(ask.kind, ask.name, &guarded(patch), Part::Whole).map(|_| 200),
+            Deed::PatchStatus(patch) => {
+                self.store.patch(ask.kind, ask.name, &guarded(patch), Part::Status).map(|_| 200)
+            }
             Deed::PutStatus(status) => self.store.put_status(ask.name, status.clone(), &guard).map(|_| 200),
         };
         match result {

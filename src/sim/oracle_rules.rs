@@ -1,0 +1,88 @@
+//! What the oracle asks of single writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::oracle::SetState;
+use super::store::{Kind, Store};
+use super::world::SET;
+use crate::inplace::differences;
+use crate::model::{HookState, Ordinal, PodFacts, canonical};
+use crate::plan::action::{Action, DeleteWhy, PatchWhy};
+
+pub fn short(action: &Action) -> String {
+    let mut text = format!("{action:?}");
+    text.truncate(text.char_indices().nth(60).map_or(text.len(), |(index, _)| index));
+    text
+}
+
+/// Whether this revision is what the spec of that moment asks for.
+pub fn means(templates: &BTreeMap<Box<str>, Value>, hash: &str, state: &SetState) -> bool {
+    templates.get(hash).is_some_and(|template| {
+        canonical::text(template) == *state.text || differences(template, &state.spec.template).is_empty()
+    })
+}
+
+pub fn judge_create(
+    ordinal: Ordinal,
+    hash: &str,
+    window: &[SetState],
+    templates: &BTreeMap<Box<str>, Value>,
+) -> Result<(), String> {
+    if !window.iter().any(|state| state.spec.slots.contains(ordinal)) {
+        return Err(format!("S1: a Pod is made for ordinal {ordinal}, which no spec asks for"));
+    }
+    let legal = window.iter().any(|state| {
+        let rolling = &state.spec.rolling;
+        let Some(index) = state.spec.slots.index_of(ordinal) else { return false };
+        let Some(current) = &state.current else { return true };
+        let is_current = current.ends_with(hash);
+        let is_update = means(templates, hash, state);
+        if state.spec.on_delete {
+            return is_update;
+        }
+        if rolling.paused {
+            return if state.updated.contains(ordinal) { is_update || is_current } else { is_current };
+        }
+        // By priority the partition holds back others than the lowest.
+        if rolling.priority.is_some() && rolling.partition > 0 {
+            return is_current || is_update;
+        }
+        if index < rolling.partition { is_current } else { is_update }
+    });
+    if legal {
+        return Ok(());
+    }
+    Err(format!("S8/S9: {SET}-{ordinal} is made on {hash}, which no spec asks for"))
+}
+
+pub fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<(), String> {
+    let status = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| Arc::clone(&set.status));
+    let named = status.is_some_and(|status| {
+        [&status.current_revision, &status.update_revision].iter().any(|held| held.as_deref() == Some(name))
+    });
+    let lives = store.all(Kind::Pod).find(|(_, pod)| pod.pod().is_some_and(|pod| pod.revision_label() == hash));
+    match (named, lives) {
+        (true, _) => Err(format!("S14: revision {name} is deleted and the status names it")),
+        (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
+        _ => Ok(()),
+    }
+}
+
+/// A Pod in service that a hook holds stays as it is.
+pub fn judge_hooks(action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
+    let hook = |state: &SetState| match action {
+        Action::PatchPod { why: PatchWhy::InPlace, .. } => state.spec.hooks.in_place_update.clone(),
+        Action::DeletePod { why: DeleteWhy::Terminal | DeleteWhy::InPlaceTimeout, .. } => None,
+        Action::DeletePod { .. } => state.spec.hooks.pre_delete.clone(),
+        _ => None,
+    };
+    let states = [HookState::Normal, HookState::PreparingUpdate, HookState::PreparingDelete];
+    let serves = pod.is_ready() && pod.hook_state().is_some_and(|state| states.contains(&state));
+    if serves && window.iter().all(|state| hook(state).is_some_and(|hook| hook.held_by(pod).is_some())) {
+        return Err(format!("hooks: {} is taken down and a hook holds it", pod.name));
+    }
+    Ok(())
+}

@@ -123,7 +123,7 @@ async fn create(session: &Session, target: &Target, wanted: &Value, applying: &A
     let uri = format!(
         "/apis/{}/namespaces/{}/advancedstatefulsets?dryRun=All&fieldValidation=Strict&fieldManager={}",
         names::API_VERSION,
-        target.namespace,
+        escaped(&target.namespace),
         escaped(&applying.field_manager)
     );
     let request = http::Request::post(uri)

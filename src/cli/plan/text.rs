@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::report::{FieldReport, MoveReport, PodAction, PodReport, Report, RevisionState, WaveReport};
+use crate::cli::output::clean;
 
 const WIDTH: usize = 80;
 /// Waves that are shown; of more, the first ones and the last.
@@ -150,7 +151,7 @@ fn one_field(page: &mut Page, field: &FieldReport) {
     const MARKS_WIDTH: usize = "Dynamic  re-created".len();
     let (verdict, ink) = if field.in_place { ("in place", Ink::Green) } else { ("re-created", Ink::Yellow) };
     let marks = format!("{:<8} {}", field.class, page.ink(ink, verdict));
-    let path = plain(&field.path);
+    let path = clean(&field.path);
     let room = WIDTH - MARKS_WIDTH - 4;
     if path.chars().count() <= room {
         page.line(&format!("  {path:<room$}  {marks}"));
@@ -176,16 +177,11 @@ fn change(old: Option<&Value>, new: Option<&Value>) -> String {
 fn shown(value: &Value) -> String {
     let text = value
         .as_str()
-        .map_or_else(|| value.to_string(), |text| if text.is_empty() { "\"\"".into() } else { plain(text) });
+        .map_or_else(|| value.to_string(), |text| if text.is_empty() { "\"\"".into() } else { clean(text) });
     if text.chars().count() <= VALUE_LETTERS_MAX {
         return text;
     }
     format!("{}…", text.chars().take(VALUE_LETTERS_MAX - 1).collect::<String>())
-}
-
-/// In one line, and without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 fn spec_fields(page: &mut Page, report: &Report) {
@@ -194,7 +190,7 @@ fn spec_fields(page: &mut Page, report: &Report) {
     }
     page.heading("Fields of the set");
     for field in &report.spec_fields {
-        page.words(2, None, &format!("{}: {}", plain(&field.path), change(Some(&field.old), Some(&field.new))));
+        page.words(2, None, &format!("{}: {}", clean(&field.path), change(Some(&field.old), Some(&field.new))));
     }
 }
 
@@ -233,7 +229,7 @@ fn one_wave(page: &mut Page, report: &Report, wave: &WaveReport, digits: usize, 
         }
         let why = reason(report, first);
         if !why.is_empty() && *told != why {
-            page.words(digits + 18, Some(Ink::Dim), &plain(&why));
+            page.words(digits + 18, Some(Ink::Dim), &clean(&why));
             *told = why;
         }
     }
@@ -289,7 +285,7 @@ fn held(page: &mut Page, report: &Report) {
         let would = first.would.map(|would| format!("; {later}: {}", done(would).0)).unwrap_or_default();
         page.words(2, None, &format!("{}: {by}{would}", first_ones(&names)));
         if let Some(why) = &first.why {
-            page.words(4, Some(Ink::Dim), &plain(why));
+            page.words(4, Some(Ink::Dim), &clean(why));
         }
     }
 }
@@ -334,7 +330,7 @@ fn blocked(page: &mut Page, report: &Report) {
     }
     page.heading("What stands in the way");
     for one in &report.blocked {
-        page.words(2, Some(Ink::Yellow), &format!("{}: {}", one.reason, plain(&one.message)));
+        page.words(2, Some(Ink::Yellow), &format!("{}: {}", one.reason, clean(&one.message)));
     }
 }
 
@@ -344,7 +340,7 @@ fn notes(page: &mut Page, report: &Report) {
     }
     page.heading("Notes");
     for note in &report.notes {
-        page.words(2, Some(Ink::Dim), &plain(note));
+        page.words(2, Some(Ink::Dim), &clean(note));
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::chaos::apart;
+use crate::chaos::{another_manager, apart, with_manager};
 use crate::claims::volume_for;
 use crate::cli_plugin::{asts, asts_as, asts_at, asts_killed_at, kubectl_asts};
 use crate::cli_state::{State, is_native, is_ours, native, state};
@@ -365,9 +365,13 @@ async fn an_apiserver_that_goes_half_way_is_waited_for(here: Space) -> Result {
             apiserver.cluster.command("kill kube-apiserver")?;
             std::thread::sleep(seconds(1));
             apiserver.cluster.command("start kube-apiserver")?;
+            // A manager that ends when it loses its lease is started again by its Deployment.
+            if !with_manager(&apiserver, |manager| Ok(manager.is_alive()))? {
+                another_manager(&apiserver, &[])?;
+            }
             Ok(())
         };
-        let ran = asts_at(space, &["adopt", "statefulset/web"], "1/6", restart).await?;
+        let ran = asts_at(space, &["adopt", "statefulset/web", "--timeout=100s"], "1/6", restart).await?;
         if ran.code != Some(0) {
             // A write was under way just then: it is said, and the next call goes on.
             ensure!(ran.err.starts_with("error: "), "{ran:?}");

@@ -159,7 +159,7 @@ async fn an_orphaned_revision_of_the_same_data_is_taken_and_used(space: Space) -
     let orphan = space.api().create(&PostParams::default(), &made).await?;
     space.create_settled(set("web", json!({"replicas": 1}))).await?;
     let status = space.status("web").await?;
-    ensure_eq!((status.update_revision, status.collision_count), (made.metadata.name, None), "update revision");
+    ensure_eq!((status.update_revision, status.collision_count), (made.metadata.name, Some(0)), "update revision");
     let uids: Vec<_> = space.revisions_of("web").await?.into_iter().map(|it| it.metadata.uid).collect();
     ensure_eq!(uids, [orphan.metadata.uid], "the set's revisions");
     Ok(())

@@ -86,7 +86,7 @@ struct Lane {
 impl Lane {
     fn new(space: Space, lane: u64, seed: u64) -> Lane {
         let name = format!("set{lane}");
-        let policy = if lane % 2 == 0 { "Parallel" } else { "OrderedReady" };
+        let policy = if lane.is_multiple_of(2) { "Parallel" } else { "OrderedReady" };
         let more = json!({
             "replicas": 4,
             "podManagementPolicy": policy,

@@ -302,7 +302,7 @@ fn waits(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
 async fn nothing_is_written_by_a_plan(space: Space) -> Result {
     settled(&space, json!({"replicas": 2})).await?;
     let looks = async || -> Result<Vec<String>> {
-        let mut looks: Vec<String> = space.pods_of("web").await?.iter().map(|pod| uid(pod)).collect();
+        let mut looks: Vec<String> = space.pods_of("web").await?.iter().map(uid).collect();
         let set = space.set("web").await?;
         looks.extend(
             [set.metadata.resource_version, set.metadata.generation.map(|it| it.to_string())].into_iter().flatten(),

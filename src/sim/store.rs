@@ -177,7 +177,8 @@ impl Store {
                 value["metadata"]["finalizers"] = finalizers.into();
                 value["status"] = json!({"phase": "Pending"});
             }
-            Kind::Set | Kind::Revision | Kind::Lease => {}
+            Kind::Set => super::schema::fill_in(&mut value),
+            Kind::Revision | Kind::Lease => {}
         }
         self.put(kind, &name, value)
     }
@@ -187,6 +188,9 @@ impl Store {
         let Some(old) = self.get(kind, name).cloned() else { return refused(404, format!("no {kind:?} {name}")) };
         let mut value = old.value.clone();
         edit(&mut value);
+        if kind == Kind::Set {
+            super::schema::fill_in(&mut value);
+        }
         // An apiserver stores the first update of a claim anew even where it changes nothing.
         if value == old.value && !(kind == Kind::Claim && old.as_made) {
             return Ok(old);
@@ -315,9 +319,6 @@ impl Store {
     }
 
     fn put(&mut self, kind: Kind, name: &str, mut value: Value) -> Answer {
-        if kind == Kind::Set {
-            super::schema::fill_in(&mut value);
-        }
         self.version += 1;
         value["metadata"]["resourceVersion"] = self.version.to_string().into();
         let object = Arc::new(Object {

@@ -186,8 +186,10 @@ fn settled_at(container: &ContainerFacts, record: &ContainerRecord, state: &InPl
     let latest = latest(state);
     match container.running.and_then(|running| running.since) {
         Some(since) if since >= state.patched_at => {
-            // One that was about to start when the Pod was patched may be of the old spec, and takes its time to end.
-            let ending = if record.container_id.is_none() { state.termination_grace_seconds } else { 0 };
+            // One that was about to start when the Pod was patched, or patched again half way, may be of an older spec, and
+            // takes its time to end.
+            let about_to_start = record.container_id.is_none() || !record.texts.is_empty();
+            let ending = if about_to_start { state.termination_grace_seconds } else { 0 };
             latest.min(later(since, ending.saturating_add(SETTLING_SECONDS)))
         }
         _ => latest,

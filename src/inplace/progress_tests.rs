@@ -110,14 +110,17 @@ fn a_new_tag_of_the_same_image_is_done_when_the_container_stays() {
 /// The kubelet was starting it when the Pod was patched: it may be of the old spec, and be on its way out.
 #[test]
 fn one_that_was_about_to_start_is_done_when_an_old_one_would_have_ended() {
-    let never_ran = state("X", "app:A").replace(r#""containerID":"X","#, "");
-    let pod = changed(|pod, app| {
-        pod.in_place_state = Some(never_ran.into());
-        app(pod).status_image = Some("app:A".into());
-    });
-    let ended = "2026-01-01T00:01:13Z";
-    assert_eq!(waiting(&pod, "2026-01-01T00:01:08Z").look_again_at, Some(samples::time(ended)));
-    assert_eq!(at(&pod, ended), Progress::Done);
+    let never_ran = state("X", "app:A").replace(r#""X""#, "null");
+    let half_way = state("X", "app:A").replace(r#""image":"app:A""#, r#""image":"app:A","texts":{"app:C":""}"#);
+    for record in [never_ran, half_way] {
+        let pod = changed(|pod, app| {
+            pod.in_place_state = Some(record.clone().into());
+            app(pod).status_image = Some("app:A".into());
+        });
+        let ended = "2026-01-01T00:01:13Z";
+        assert_eq!(waiting(&pod, "2026-01-01T00:01:08Z").look_again_at, Some(samples::time(ended)), "{record}");
+        assert_eq!(at(&pod, ended), Progress::Done, "{record}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl View {
         let seen = self.seen.get(&(ask.kind, ask.name)).cloned().unwrap_or_default();
         let chosen = |which: Which, right: &str, wrong: &str| match which {
             Which::Absent => None,
-            Which::Right => Some(right).filter(|right| !right.is_empty()).map(Box::from),
+            Which::Right => (!right.is_empty()).then(|| right.into()),
             Which::Wrong => Some(wrong.into()),
         };
         Guard { uid: chosen(ask.uid, &seen.uid, WRONG_UID), version: chosen(ask.version, &seen.version, WRONG_VERSION) }

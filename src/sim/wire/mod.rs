@@ -61,7 +61,7 @@ pub struct ManagerSeen {
 #[derive(Debug)]
 pub enum WireEvent {
     /// A request reaches the apiserver.
-    Arrive(Call),
+    Arrive(Box<Call>),
     Answer {
         answer: Answer,
         reply: Reply,

@@ -28,7 +28,7 @@ impl World {
             Some(Fault::Slow(delay)) => delay,
             _ => self.random.range(1, self.swarm.request_ms),
         };
-        self.after(delay, Event::Wire(Box::new(WireEvent::Arrive(call))));
+        self.after(delay, Event::Wire(Box::new(WireEvent::Arrive(Box::new(call)))));
         if let Some(wire) = &self.wire {
             wire.changed.notify_one();
         }
@@ -36,7 +36,7 @@ impl World {
 
     pub fn on_the_wire(&mut self, event: WireEvent) {
         match event {
-            WireEvent::Arrive(call) => self.arrive_on_the_wire(call),
+            WireEvent::Arrive(call) => self.arrive_on_the_wire(*call),
             // One that has given up does not hear it.
             WireEvent::Answer { answer, reply } => drop(answer.send(reply)),
             WireEvent::Deliver { watch } => self.deliver_on_the_wire(watch),

@@ -132,14 +132,17 @@ impl World {
         }
     }
 
-    /// What a set that waits for it still owns; and when there is nothing left, the set may go.
+    /// What a set that waits for it still owns; and when there is nothing left, the set may go. It does not wait for what
+    /// does not block it: claims.
     fn collect_in_the_foreground(&mut self, doomed: &mut Vec<(Kind, String, Box<str>)>) {
         let Some(set) = self.store.get(Kind::Set, SET).filter(|set| set.is_terminating()).cloned() else { return };
         let mut left = 0;
         for kind in [Kind::Pod, Kind::Claim, Kind::Revision] {
             for (name, object) in self.store.all(kind) {
                 let owners = facts::list(&object.value, "/metadata/ownerReferences");
-                if owners.len() == 1 && facts::text(&owners[0], "/uid") == set.uid {
+                let blocks =
+                    |owner: &Value| owner["blockOwnerDeletion"] == true && facts::text(owner, "/uid") == set.uid;
+                if owners.len() == 1 && blocks(&owners[0]) {
                     left += 1;
                     if !object.is_terminating() {
                         doomed.push((kind, name.to_owned(), object.uid.clone()));

@@ -42,7 +42,7 @@ pub struct Controller {
 pub struct View {
     pub cursor: usize,
     pub objects: BTreeMap<Box<str>, Arc<Object>>,
-    /// News older than this is known already, from a live read.
+    /// News up to this version is known already, also that the object went.
     pub floors: BTreeMap<Box<str>, u64>,
     pub pending: bool,
     /// Its watch hangs until then.
@@ -52,7 +52,7 @@ pub struct View {
 impl View {
     /// A live read, made when the store was at this version; news that came since stays.
     pub fn learn(&mut self, name: &str, object: Option<Arc<Object>>, version: u64) {
-        if self.objects.get(name).is_some_and(|known| known.version > version) {
+        if self.floors.get(name).is_some_and(|floor| *floor > version) {
             return;
         }
         match object {
@@ -252,6 +252,7 @@ impl World {
                 continue;
             }
             changed = true;
+            view.floors.insert(change.name.clone(), change.version);
             match &change.object {
                 Some(object) => drop(view.objects.insert(change.name.clone(), Arc::clone(object))),
                 None => drop(view.objects.remove(&change.name)),

@@ -272,7 +272,8 @@ fn claim_templates(spec: &AdvancedStatefulSetSpec, errors: &mut Errors) -> Vec<C
 fn progress_deadline(spec: &AdvancedStatefulSetSpec, min_ready_seconds: i32, errors: &mut Errors) -> i64 {
     let path = "spec.progressDeadlineSeconds";
     let given = seconds(spec.progress_deadline_seconds.unwrap_or(DEFAULT_PROGRESS_DEADLINE_SECONDS), path, errors);
-    given.max(i64::from(min_ready_seconds).saturating_add(LATENESS_SECONDS))
+    let min_ready_seconds = i64::from(min_ready_seconds);
+    if given > min_ready_seconds { given } else { min_ready_seconds.saturating_add(LATENESS_SECONDS) }
 }
 
 fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {

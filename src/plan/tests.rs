@@ -701,10 +701,14 @@ fn an_empty_restart_policy_is_an_absent_one() {
 
 #[test]
 fn a_long_min_ready_time_moves_the_deadline() {
-    let mut world = World::settled(1, json!({}));
-    world.spec["minReadySeconds"] = json!(700);
-    let spec = crate::model::ValidSpec::parse(&world.snapshot().set.spec).unwrap();
-    assert!(spec.progress_deadline_seconds > 700);
+    let deadline = |fields: &[(&str, i64)]| {
+        let mut world = World::settled(1, json!({}));
+        fields.iter().for_each(|(field, value)| world.spec[*field] = json!(value));
+        crate::model::ValidSpec::parse(&world.snapshot().set.spec).unwrap().progress_deadline_seconds
+    };
+    assert!(deadline(&[("minReadySeconds", 700)]) > 700);
+    assert_eq!(deadline(&[("progressDeadlineSeconds", 5)]), 5);
+    assert_eq!(deadline(&[("minReadySeconds", 3), ("progressDeadlineSeconds", 5)]), 5);
 }
 
 #[test]

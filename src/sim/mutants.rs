@@ -43,12 +43,11 @@ pub enum Mutant {
     GenerationAhead,
     StatusWithoutEnd,
     RetriesWithoutALook,
-    HooksUnseen,
     NoReadYourWrites,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
-pub const CAUGHT_BY_SEEDS: [Mutant; 27] = [
+pub const CAUGHT_BY_SEEDS: [Mutant; 26] = [
     Mutant::NoUidPrecondition,
     Mutant::NoVersionPrecondition,
     Mutant::DisruptBeforeStatus,
@@ -75,7 +74,6 @@ pub const CAUGHT_BY_SEEDS: [Mutant; 27] = [
     Mutant::GenerationAhead,
     Mutant::StatusWithoutEnd,
     Mutant::RetriesWithoutALook,
-    Mutant::HooksUnseen,
 ];
 
 impl World {
@@ -92,7 +90,6 @@ impl World {
             | Mutant::IgnorePause
             | Mutant::BudgetTooLarge
             | Mutant::IgnoreOrder
-            | Mutant::HooksUnseen
             | Mutant::IgnoreMinReady => mutate_spec(mutant, snapshot),
             Mutant::DeletionOfTheSetUnseen => snapshot.set.terminating = false,
             Mutant::AdoptsWhatOthersOwn => {
@@ -203,7 +200,6 @@ fn mutate_spec(mutant: Mutant, snapshot: &mut Snapshot) {
     match mutant {
         Mutant::IgnoreOrder => spec.pod_management_policy = Some(crate::api::spec::PodManagementPolicy::Parallel),
         Mutant::IgnoreMinReady => spec.min_ready_seconds = None,
-        Mutant::HooksUnseen => spec.lifecycle = None,
         _ => {}
     }
     if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {

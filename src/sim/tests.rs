@@ -243,7 +243,6 @@ fn every_mutant_is_caught() {
         loop {
             let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
             let Some(mutant) = CAUGHT_BY_SEEDS.get(index).copied() else { return };
-            let draw = if mutant == Mutant::HooksUnseen { draw_with_hooks } else { draw };
             let caught = |seed: u64| run_script(draw(seed), Some(mutant), false).violation;
             let first = (1..=SEEDS).find_map(|seed| Some((seed, caught(seed)?)));
             match (first, whole) {

@@ -16,7 +16,8 @@ use crate::harness::{Context, Failure, Result};
 const PORT: u16 = 8080;
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(10);
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Long: a machine that is busy with other tests is not a Pod that does not answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// A client ends after this many requests, whatever happens.
 const REQUESTS_MAX: usize = 100_000;
 const FAILURES_KEPT: usize = 5;

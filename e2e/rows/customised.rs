@@ -100,10 +100,9 @@ async fn a_claim_that_is_not_bound_re_creates_the_pod(space: Space) -> Result {
     let volume = json!({"volumes": [{"name": "more", "persistentVolumeClaim": {"claimName": "unbound"}}]});
     space.edit("web", template(json!({"volumeMounts": [{"name": "more", "mountPath": "/more"}]}), volume)).await?;
     space.event("SuccessfulDelete", "the claim unbound is not bound to a volume").await?;
-    ensure!(
-        crate::harness::space::uid(&space.pod("web-0").await?) != crate::harness::space::uid(&before),
-        "re-created"
-    );
+    space
+        .pod_is("web-0", "another", |pod| crate::harness::space::uid(pod) != crate::harness::space::uid(&before))
+        .await?;
     Ok(())
 }
 

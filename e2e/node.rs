@@ -25,18 +25,15 @@ use std::process::ExitCode;
 const TESTS_AT_ONCE: usize = 4;
 
 fn tests() -> Vec<harness::Test> {
-    [
-        real::tests(),
-        real_adopt::tests(),
-        real_pulls::tests(),
-        real_restarts::tests(),
-        rows::stock::tests(),
-        rows::resources::tests(),
-    ]
-    .concat()
+    [real::tests(), real_pulls::tests(), real_restarts::tests(), rows::stock::tests(), rows::resources::tests()]
+        .concat()
 }
 
-/// The last test kills the node's own programs.
+/// One by one: what looks whether the manager renews its lease, what kills the manager, what kills the node's own programs.
+fn tests_alone() -> Vec<harness::Test> {
+    [real_adopt::tests(), real_pulls::killed::tests(), real_faults::tests()].concat()
+}
+
 fn main() -> ExitCode {
-    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &real_faults::tests())
+    harness::suite::run_as_root(&[], TESTS_AT_ONCE, &tests(), &tests_alone())
 }

@@ -19,11 +19,17 @@ test_list![
     a_kubelet_pulls_for_a_helper_and_runs_nothing_of_it,
     an_image_that_cannot_be_pulled_touches_no_pod,
     a_private_image_is_pulled_with_the_templates_secret,
-    a_helper_is_removed_after_the_manager_was_killed,
     a_slow_pull_makes_no_pod_unready,
     a_tainted_node_pulls_first,
     a_node_with_no_room_for_a_helper_is_told_and_waited_for,
 ];
+
+/// After it the tests' manager is another, which takes no part in the election.
+pub mod killed {
+    use super::a_helper_is_removed_after_the_manager_was_killed;
+
+    crate::test_list![a_helper_is_removed_after_the_manager_was_killed];
+}
 
 const HELPER_LABEL: &str = "apps.asts.dev/pre-pull";
 /// Real containers take their time.

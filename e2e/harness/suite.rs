@@ -194,7 +194,7 @@ pub fn run_as_root(cluster: &[&str], at_once: usize, tests: &[Test], last: &[Tes
     run(&arguments, "node", cluster, tests, last)
 }
 
-/// Runs the tests, then those that look back at all of them, and prints one closing line.
+/// Runs the tests, then, one by one, those that look back at all of them or must be alone, and prints one closing line.
 pub fn run(arguments: &Arguments, provider: &str, cluster: &[&str], tests: &[Test], last: &[Test]) -> ExitCode {
     if arguments.list {
         let trials = tests.iter().chain(last).map(|test| Trial::test(test.name(), || Ok(()))).collect();
@@ -217,7 +217,11 @@ pub fn run(arguments: &Arguments, provider: &str, cluster: &[&str], tests: &[Tes
         }
     };
     let [mut passed, mut failed, mut skipped] = [0; 3];
-    for group in [tests, last].into_iter().filter(|group| !group.is_empty()) {
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments.clone() };
+    for (arguments, group) in [(arguments, tests), (&one_by_one, last)] {
+        if group.is_empty() {
+            continue;
+        }
         let trials = group.iter().map(|test| suite.trial(*test)).collect();
         let conclusion = libtest_mimic::run(arguments, trials);
         passed += conclusion.num_passed;

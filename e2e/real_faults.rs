@@ -30,7 +30,7 @@ const STARTED: Moment = ("has its new container", |pod, wanted, old_id| {
     image_of(pod) == wanted && container_id(pod).is_some_and(|id| id != old_id)
 });
 
-async fn killed_at(space: &Space, role: &str, moment: Moment, tag: &str, restarts: i32) -> Result {
+async fn killed_at(space: &Space, role: &str, moment: Moment, tag: &str) -> Result {
     let (what, reached) = moment;
     let before = space.pods_of("web").await?;
     let old_id = container_id(&before[1]).unwrap_or_default().to_owned();
@@ -51,7 +51,10 @@ async fn killed_at(space: &Space, role: &str, moment: Moment, tag: &str, restart
         let address = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
         ensure_eq!((uid(&new), address(&new)), (uid(old), address(old)), "{case}: UID and address of {name}");
         ensure!(container_id(&new) != container_id(old) && is_ready(&new), "{case}: {name} was not updated");
-        ensure_eq!(restart_counts(&new).into_values().collect::<Vec<_>>(), [restarts], "{case}: restarts of {name}");
+        // A kubelet that dies between making a container and writing that down makes it once more.
+        let restarts = |pod: &Pod| restart_counts(pod).into_values().sum::<i32>();
+        let gained = restarts(&new) - restarts(old);
+        ensure!((1..=2).contains(&gained), "{case}: {gained} restarts of {name}");
         let version = space.kubectl(&["exec", name, "--", "cat", "/version"], None)?;
         ensure_eq!(version.trim(), tag, "{case}: version in {name}");
     }
@@ -75,8 +78,8 @@ async fn a_node_whose_programs_are_killed_in_the_middle_of_an_update_finishes_it
         ("kubelet", STARTED, "v1"),
         ("containerd", STARTED, "v2"),
     ];
-    for ((role, moment, tag), restarts) in cases.into_iter().zip(1..) {
-        killed_at(&space, role, moment, tag, restarts).await?;
+    for (role, moment, tag) in cases {
+        killed_at(&space, role, moment, tag).await?;
     }
     let worst = recorder.worst_taken_down("web", 0..2, &BTreeSet::new());
     ensure_eq!(worst, 1, "Pods taken down at once");

@@ -12,6 +12,7 @@ use crate::claims::volume_for;
 use crate::harness::manager::Manager;
 use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::proxy::{Fate, Harm, Proxy};
+use crate::harness::recorder::Recorder;
 use crate::harness::space::{container_id, image_of, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, Suite, eventually, holds, image, report, set};
@@ -225,17 +226,23 @@ async fn everything_goes_wrong_at_once(_: Space) -> Result {
     lives("all", harm, 30, |fate| fate != Fate::Passed).await
 }
 
+/// A settled set that is about to be updated, watched from then on.
+async fn recorded_rollout(space: &Space) -> Result<Recorder> {
+    for ordinal in 0..REPLICAS {
+        volume_for(space, &format!("data-web-{ordinal}")).await?;
+    }
+    space.create(web(json!({}))).await?;
+    settled(space).await?;
+    let recorder = space.record().await?;
+    space.set_image("web", "v2").await?;
+    Ok(recorder)
+}
+
 /// No end, no error: only the time tells.
 async fn watches_that_fall_silent_are_noticed_and_begun_again(_: Space) -> Result {
     harmed("silent", Harm::default(), async |it| {
         let space = &it.space;
-        for ordinal in 0..REPLICAS {
-            volume_for(space, &format!("data-web-{ordinal}")).await?;
-        }
-        space.create(web(json!({}))).await?;
-        settled(space).await?;
-        let recorder = space.record().await?;
-        space.set_image("web", "v2").await?;
+        let recorder = recorded_rollout(space).await?;
         eventually(seconds(PATIENCE_SECONDS), "the update has begun", async || {
             let begun = space.pods_of("web").await?.iter().any(|pod| image_of(pod) == image("v2"));
             ensure!(begun, "no Pod has the image yet");
@@ -254,13 +261,7 @@ async fn watches_that_fall_silent_are_noticed_and_begun_again(_: Space) -> Resul
 async fn an_outage_longer_than_any_backoff_is_caught_up_on(_: Space) -> Result {
     harmed("outage", Harm::default(), async |it| {
         let space = &it.space;
-        for ordinal in 0..REPLICAS {
-            volume_for(space, &format!("data-web-{ordinal}")).await?;
-        }
-        space.create(web(json!({}))).await?;
-        settled(space).await?;
-        let recorder = space.record().await?;
-        space.set_image("web", "v2").await?;
+        let recorder = recorded_rollout(space).await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
         let begun = Instant::now();
         it.proxy.set(Harm { dropped: 1000, ..Harm::default() });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use asts::api::names;
 use futures::{TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
@@ -41,12 +42,15 @@ pub struct Sets {
 
 impl Sets {
     pub fn new(client: kube::Client, namespace: &str, contender: Contender, shape: Shape) -> Self {
-        let (group, version, kind) = match contender {
-            Contender::Native => ("apps", "v1", "StatefulSet"),
-            _ => ("apps.asts.dev", "v1beta1", "AdvancedStatefulSet"),
-        };
+        let kind = if contender == Contender::Native { "StatefulSet" } else { names::KIND };
+        Self { api: Self::api(client, namespace, kind), contender, shape }
+    }
+
+    /// The sets of a namespace, of either kind.
+    pub fn api(client: kube::Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = if kind == names::KIND { (names::GROUP, names::VERSION) } else { ("apps", "v1") };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Self { api: Api::namespaced_with(client, namespace, &resource), contender, shape }
+        Api::namespaced_with(client, namespace, &resource)
     }
 
     pub async fn create(&self) -> Result {

@@ -1,17 +1,21 @@
-//! The floor: the writes that an update in place cannot do without, made by a bare client.
+//! The floor: the writes that a controller cannot do without, made by a bare client that decides nothing.
 //!
-//! Create: a POST of each Pod, and a PATCH of its readiness gate when its containers are ready.
-//! Update: the gate is closed, the image patched, the gate opened when the new container runs.
-//! Scale: a DELETE of each Pod.
+//! Create: of each set a ControllerRevision and a status at first and at last; a POST of each Pod, and a PATCH of its
+//! readiness gate when its containers are ready. Update: the same for the sets; each gate is closed, the image patched
+//! with the revision's label, the gate opened when the new container runs. Scale: the two statuses of each set, a
+//! DELETE of each Pod.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use asts::api::names::READINESS_GATE;
+use asts::api::names::{
+    IN_PLACE_STATE_ANNOTATION, KIND, POD_INDEX_LABEL, POD_NAME_LABEL, READINESS_GATE, REVISION_LABEL,
+};
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -19,7 +23,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::audit::Author;
-use crate::contender::{AT_ONCE, set_name, template};
+use crate::contender::{AT_ONCE, Sets, template};
 use crate::harness::{Context, Result, image};
 use crate::live::{Change, PodView};
 use crate::settings::Shape;
@@ -38,72 +42,169 @@ pub async fn client(kubeconfig: &Path) -> Result<kube::Client> {
 }
 
 pub struct Floor {
+    sets: Api<DynamicObject>,
+    revisions: Api<ControllerRevision>,
     pods: Api<Pod>,
     shape: Shape,
     changes: UnboundedReceiver<Change>,
 }
 
+/// A set as the bare client knows it.
+#[derive(Clone)]
+struct Owner {
+    name: String,
+    uid: String,
+}
+
 impl Floor {
     pub fn new(client: kube::Client, namespace: &str, shape: Shape, changes: UnboundedReceiver<Change>) -> Self {
-        Self { pods: Api::namespaced(client, namespace), shape, changes }
+        Self {
+            sets: Sets::api(client.clone(), namespace, KIND),
+            revisions: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client, namespace),
+            shape,
+            changes,
+        }
     }
 
     pub async fn create(&mut self) -> Result {
+        let owners = self.begin(Some("v1")).await?;
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        let posts = for_each(self.names(), room.clone(), {
+        let posts = for_each(self.slots(&owners), room.clone(), {
             let pods = self.pods.clone();
-            move |(set, name)| post(pods.clone(), set, name)
+            move |(owner, ordinal)| post(pods.clone(), owner, ordinal)
         });
         let gates = open_gates(&mut self.changes, self.pods.clone(), room, self.shape.pods(), image("v1"));
         tokio::try_join!(posts, gates)?;
-        Ok(())
+        self.tell(&owners, "v1").await
     }
 
     pub async fn update(&mut self) -> Result {
+        let owners = self.begin(Some("v2")).await?;
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        let patches = for_each(self.names(), room.clone(), {
+        let patches = for_each(self.slots(&owners), room.clone(), {
             let pods = self.pods.clone();
-            move |(_, name)| close_and_patch(pods.clone(), name)
+            move |(owner, ordinal)| close_and_patch(pods.clone(), pod_name(&owner, ordinal))
         });
         let gates = open_gates(&mut self.changes, self.pods.clone(), room, self.shape.pods(), image("v2"));
         tokio::try_join!(patches, gates)?;
-        Ok(())
+        self.tell(&owners, "v2").await
     }
 
     pub async fn scale_to_zero(&self) -> Result {
+        let owners = self.begin(None).await?;
         let pods = self.pods.clone();
-        for_each(self.names(), Arc::new(Semaphore::new(AT_ONCE)), move |(_, name)| remove(pods.clone(), name)).await
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        for_each(self.slots(&owners), room, move |(owner, ordinal)| remove(pods.clone(), pod_name(&owner, ordinal)))
+            .await?;
+        self.tell(&owners, "v2").await
     }
 
-    /// Set and Pod.
-    fn names(&self) -> Vec<(String, String)> {
+    /// The sets, of which each gets its first status, and a revision where the template is another.
+    async fn begin(&self, tag: Option<&str>) -> Result<Vec<Owner>> {
+        let sets = self.sets.list(&ListParams::default()).await.context("list the sets")?;
+        let owners: Vec<Owner> = sets
+            .items
+            .into_iter()
+            .filter_map(|set| Some(Owner { name: set.metadata.name?, uid: set.metadata.uid? }))
+            .collect();
+        if let Some(tag) = tag {
+            for_each(owners.clone(), Arc::new(Semaphore::new(AT_ONCE)), |owner| {
+                record(self.revisions.clone(), owner, tag.to_owned())
+            })
+            .await?;
+        }
+        self.tell(&owners, tag.unwrap_or("v2")).await?;
+        Ok(owners)
+    }
+
+    async fn tell(&self, owners: &[Owner], tag: &str) -> Result {
         let replicas = self.shape.replicas;
-        let of_set = |set: String| (0..replicas).map(move |ordinal| (set.clone(), format!("{set}-{ordinal}")));
-        (0..self.shape.sets).map(set_name).flat_map(of_set).collect()
+        for_each(owners.to_vec(), Arc::new(Semaphore::new(AT_ONCE)), |owner| {
+            write_status(self.sets.clone(), owner, tag.to_owned(), replicas)
+        })
+        .await
+    }
+
+    /// Each set with each of its ordinals.
+    fn slots(&self, owners: &[Owner]) -> Vec<(Owner, usize)> {
+        let replicas = self.shape.replicas;
+        owners.iter().flat_map(|owner| (0..replicas).map(move |ordinal| (owner.clone(), ordinal))).collect()
     }
 }
 
-/// Does something for each Pod, with a bound on what is in flight.
-async fn for_each<W>(names: Vec<(String, String)>, room: Arc<Semaphore>, work: impl Fn((String, String)) -> W) -> Result
+fn pod_name(owner: &Owner, ordinal: usize) -> String {
+    format!("{}-{ordinal}", owner.name)
+}
+
+/// As long as those of the manager.
+fn revision_hash(tag: &str) -> String {
+    format!("bench{tag}")
+}
+
+fn owner_reference(owner: &Owner) -> Value {
+    json!({
+        "apiVersion": "apps.asts.dev/v1beta1", "kind": KIND, "name": owner.name, "uid": owner.uid,
+        "controller": true, "blockOwnerDeletion": true,
+    })
+}
+
+async fn record(revisions: Api<ControllerRevision>, owner: Owner, tag: String) -> Result {
+    let revision = json!({
+        "metadata": {
+            "name": format!("{}-{}", owner.name, revision_hash(&tag)),
+            "labels": {"app": owner.name},
+            "ownerReferences": [owner_reference(&owner)],
+        },
+        "revision": 1,
+        "data": {"spec": {"template": template(&owner.name)}},
+    });
+    let revision: ControllerRevision = serde_json::from_value(revision)?;
+    revisions.create(&PostParams::default(), &revision).await.context(format!("record set {}", owner.name))?;
+    Ok(())
+}
+
+async fn write_status(sets: Api<DynamicObject>, owner: Owner, tag: String, replicas: usize) -> Result {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let status = json!({"status": {
+        "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas,
+        "updateRevision": format!("{}-{}", owner.name, revision_hash(&tag)),
+        "conditions": [{
+            "type": "Progressing", "status": "True", "reason": "Progressing", "message": "", "lastTransitionTime": now,
+        }],
+    }});
+    let parameters = PatchParams::default();
+    sets.patch_status(&owner.name, &parameters, &Patch::Merge(status)).await.context(format!("tell {}", owner.name))?;
+    Ok(())
+}
+
+/// Does something for each, with a bound on what is in flight.
+async fn for_each<T, W>(what: Vec<T>, room: Arc<Semaphore>, work: impl Fn(T) -> W) -> Result
 where
     W: Future<Output = Result>,
 {
     let work = &work;
-    let bounded = stream::iter(names).map(Ok).try_for_each_concurrent(AT_ONCE, |name| {
+    let bounded = stream::iter(what).map(Ok).try_for_each_concurrent(AT_ONCE, |one| {
         let room = room.clone();
         async move {
             let _held = room.acquire().await?;
-            work(name).await
+            work(one).await
         }
     });
     bounded.await
 }
 
-async fn post(pods: Api<Pod>, set: String, name: String) -> Result {
-    let mut pod = template(&set);
+async fn post(pods: Api<Pod>, owner: Owner, ordinal: usize) -> Result {
+    let name = pod_name(&owner, ordinal);
+    let mut pod = template(&owner.name);
     pod["metadata"]["name"] = name.as_str().into();
+    pod["metadata"]["labels"][REVISION_LABEL] = revision_hash("v1").into();
+    pod["metadata"]["labels"][POD_NAME_LABEL] = name.as_str().into();
+    pod["metadata"]["labels"][POD_INDEX_LABEL] = ordinal.to_string().into();
+    pod["metadata"]["ownerReferences"] = json!([owner_reference(&owner)]);
     pod["spec"]["readinessGates"] = json!([{"conditionType": READINESS_GATE}]);
     pod["spec"]["hostname"] = name.as_str().into();
+    pod["spec"]["subdomain"] = "peers".into();
     let pod: Pod = serde_json::from_value(pod)?;
     pods.create(&PostParams::default(), &pod).await.context(format!("create Pod {name}"))?;
     Ok(())
@@ -111,7 +212,13 @@ async fn post(pods: Api<Pod>, set: String, name: String) -> Result {
 
 async fn close_and_patch(pods: Api<Pod>, name: String) -> Result {
     turn_gate(&pods, &name, "False", "ContainerRebuilding").await?;
-    let patch = json!({"spec": {"containers": [{"name": "app", "image": image("v2")}]}});
+    let patch = json!({
+        "metadata": {
+            "labels": {REVISION_LABEL: revision_hash("v2")},
+            "annotations": {IN_PLACE_STATE_ANNOTATION: "{\"revision\":\"benchv2\",\"containers\":{\"app\":\"kwok\"}}"},
+        },
+        "spec": {"containers": [{"name": "app", "image": image("v2")}]},
+    });
     pods.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await.context(format!("patch Pod {name}"))?;
     Ok(())
 }

@@ -206,20 +206,21 @@ impl Worker {
     }
 
     async fn act(&mut self, phase: Phase) -> Result {
+        match phase {
+            Phase::Create => self.sets.create().await,
+            Phase::Update => self.sets.update().await,
+            Phase::Scale => self.sets.scale_to_zero().await,
+        }?;
         match (self.contender, phase) {
             (Contender::Floor, Phase::Create) => self.floor.create().await,
             (Contender::Floor, Phase::Update) => self.floor.update().await,
             (Contender::Floor, Phase::Scale) => self.floor.scale_to_zero().await,
-            (_, Phase::Create) => self.sets.create().await,
-            (_, Phase::Update) => self.sets.update().await,
-            (_, Phase::Scale) => self.sets.scale_to_zero().await,
+            _ => Ok(()),
         }
     }
 
     async fn end(mut self) -> Result {
-        if self.contender != Contender::Floor {
-            self.sets.delete().await?;
-        }
+        self.sets.delete().await?;
         self.live.until("no Pod is left", PHASE_LIMIT, Pods::is_empty).await?;
         // In order, so that the lease is free for the next manager.
         if let Some(manager) = &mut self.manager {

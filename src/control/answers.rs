@@ -1,6 +1,6 @@
 //! Finds out what a plan asks for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +17,18 @@ use super::client::{Apiserver, At, Kind, Verb};
 use super::error::{CallError, Failure, Refused};
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
+use crate::api::names;
 use crate::model::revision::revision_name;
-use crate::model::{FieldKind, LivePod, Snapshot, TemplateAnswer};
+use crate::model::{FieldKind, LivePod, Selector, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
 
 /// Reads of one set at the same time.
 const READS_MAX: usize = 8;
 /// More Pods than this are asked for by one list.
-const SINGLE_READS_MAX: usize = 20;
-const LIST_PAGE: u32 = 250;
+const SINGLE_READS_MAX: usize = 4;
+/// Pods that one list may name, and objects of one page.
+const LIST_PAGE: usize = 250;
 
 /// What the apiserver said about templates, for all sets.
 #[derive(Default)]
@@ -185,34 +187,45 @@ impl Reconciler {
         }
     }
 
-    /// One list from the store itself instead of many reads.
+    /// Lists by the ordinals' labels instead of many reads. A label may be taken away, so that only a read by name
+    /// shows that a Pod is gone.
     async fn list_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {
-        let wanted: BTreeSet<&str> = pods.iter().map(|(_, name)| *name).collect();
-        let mut found = HashMap::new();
-        let mut token: Option<String> = None;
+        let set_selector = Selector::parse(&snapshot.set.spec.selector).map(|selector| selector.to_text());
+        for chunk in pods.chunks(LIST_PAGE) {
+            let ordinals: Vec<String> = chunk.iter().map(|(ordinal, _)| ordinal.to_string()).collect();
+            let mut selector = format!("{} in ({})", names::POD_INDEX_LABEL, ordinals.join(","));
+            if let Ok(set_selector) = &set_selector {
+                selector = format!("{selector},{set_selector}");
+            }
+            self.list_page_by_page(&selector, chunk, snapshot).await?;
+        }
+        let is_missing = |(ordinal, _): &&(i64, &str)| !snapshot.answers.live_pods.contains_key(ordinal);
+        let missing: Vec<(i64, &str)> = pods.iter().filter(is_missing).copied().collect();
+        self.read_each_live(&missing, snapshot).await
+    }
+
+    async fn list_page_by_page(
+        &self,
+        selector: &str,
+        wanted: &[(i64, &str)],
+        snapshot: &mut Snapshot,
+    ) -> Result<(), CallError> {
+        let ordinals: HashMap<&str, i64> = wanted.iter().map(|(ordinal, name)| (*name, *ordinal)).collect();
+        let first = format!("limit={LIST_PAGE}&labelSelector={}", escaped(selector));
+        let mut query = first.clone();
         loop {
-            let query = match &token {
-                None => format!("limit={LIST_PAGE}"),
-                Some(token) => format!("limit={LIST_PAGE}&continue={}", escaped(token)),
-            };
             let at = At::all(Kind::Pod, &snapshot.set.namespace).query(&query);
             let page: PodList = self.apiserver.read(Verb::List, at).await?;
             for pod in page.items.unwrap_or_default() {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                if wanted.contains(name) {
-                    found.insert(name.to_owned(), pod.whole());
+                if let Some(ordinal) = ordinals.get(pod.metadata.name.as_deref().unwrap_or_default()) {
+                    snapshot.answers.live_pods.insert(*ordinal, LivePod::Found(Arc::new(pod.whole())));
                 }
             }
-            token = page.metadata.token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                break;
+            match page.metadata.token.filter(|token| !token.is_empty()) {
+                Some(token) => query = format!("{first}&continue={}", escaped(&token)),
+                None => return Ok(()),
             }
         }
-        for (ordinal, name) in pods {
-            let answer = found.remove(*name).map_or(LivePod::Gone, |pod| LivePod::Found(Arc::new(pod)));
-            snapshot.answers.live_pods.insert(*ordinal, answer);
-        }
-        Ok(())
     }
 
     async fn ask_ability(

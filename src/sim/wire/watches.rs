@@ -211,18 +211,25 @@ fn event_line(change: &Change) -> Value {
     }
 }
 
-/// `key in (a,b)` or `key=value`.
+/// Requirements with commas between them, each `key in (a,b)` or `key=value`.
 fn selects(selector: &str, value: &Value) -> bool {
     let labels: BTreeMap<String, String> = value
         .pointer("/metadata/labels")
         .and_then(|labels| serde_json::from_value(labels.clone()).ok())
         .unwrap_or_default();
-    if let Some((key, values)) = selector.split_once(" in ") {
-        let mut values = values.trim_matches(['(', ')']).split(',');
-        return labels.get(key).is_some_and(|label| values.any(|value| value.trim() == label));
-    }
-    let (key, wanted) = selector.split_once('=').unwrap_or((selector, ""));
-    labels.get(key).is_some_and(|label| label == wanted)
+    let mut depth = 0;
+    let requirements = selector.split(|character| {
+        depth += i32::from(character == '(') - i32::from(character == ')');
+        character == ',' && depth == 0
+    });
+    requirements.into_iter().all(|requirement| {
+        if let Some((key, values)) = requirement.split_once(" in ") {
+            let mut values = values.trim_matches(['(', ')']).split(',');
+            return labels.get(key).is_some_and(|label| values.any(|value| value.trim() == label));
+        }
+        let (key, wanted) = requirement.split_once('=').unwrap_or((requirement, ""));
+        labels.get(key).is_some_and(|label| label == wanted)
+    })
 }
 
 /// The namespace's name, as objects of the store have it.

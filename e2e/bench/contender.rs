@@ -102,7 +102,7 @@ impl Sets {
             Contender::ReCreate => ("AdvancedStatefulSet", json!({"podUpdatePolicy": "ReCreate"})),
             Contender::InPlace | Contender::Floor => ("AdvancedStatefulSet", json!({})),
         };
-        rolling["maxUnavailable"] = "100%".into();
+        rolling["maxUnavailable"] = self.shape.max_unavailable();
         json!({
             "apiVersion": api_version,
             "kind": kind,

@@ -24,7 +24,8 @@ use std::time::Instant;
 
 use harness::cluster::{Cluster, Info};
 use harness::{Context, Result, install};
-use settings::Settings;
+use measure::Table;
+use settings::{Contender, NODE_CONTENDERS, NODE_SHAPES, Settings, Shape};
 
 /// What every measurement needs.
 pub struct Bench {
@@ -39,6 +40,27 @@ pub struct Bench {
 }
 
 impl Bench {
+    async fn on(cluster: &Cluster, started: Instant) -> Result<Self> {
+        let info = cluster.info.clone();
+        install::install(&info)?;
+        let admin = install::client(&info.kubeconfig).await?;
+        let identity = install::identity(&info, &admin, install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT).await?;
+        let bare = floor::client(&info.kubeconfig).await?;
+        Ok(Self { info, admin, bare, identity, started })
+    }
+
+    async fn measure_all(&self, settings: &Settings, shapes: &[Shape], contenders: &[Contender], table: &mut Table) {
+        for round in 0..settings.rounds {
+            for shape in shapes {
+                for contender in contenders {
+                    let (round, rounds) = (round + 1, settings.rounds);
+                    self.say(&format!("{}, {}, round {round} of {rounds}", shape.title(), contender.title()));
+                    measure::run(self, *shape, *contender, table).await;
+                }
+            }
+        }
+    }
+
     /// One line of progress.
     pub fn say(&self, text: &str) {
         println!("[{:6.1} s] {text}", self.started.elapsed().as_secs_f64());
@@ -46,9 +68,7 @@ impl Bench {
 }
 
 /// Nobody's rate limit is to decide: neither the controller-manager's nor the scheduler's.
-const CLUSTER: [&str; 10] = [
-    "--kwok-nodes",
-    "20",
+const RATES: [&str; 8] = [
     "--set-flag",
     "kube-controller-manager:kube-api-qps=5000",
     "--set-flag",
@@ -87,33 +107,23 @@ async fn run() -> Result {
     let settings = Settings::from_environment()?;
     let machine = machine::Machine::look()?;
     let started = Instant::now();
-    let cluster = Cluster::start("local", &CLUSTER)?;
-    let info = cluster.info.clone();
-    install::install(&info)?;
-    let admin = install::client(&info.kubeconfig).await?;
-    let identity = install::identity(&info, &admin, install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT).await?;
-    let bare = floor::client(&info.kubeconfig).await?;
-    let bench = Bench { info, admin, bare, identity, started };
-
-    let mut table = measure::Table::default();
-    for round in 0..settings.rounds {
-        for shape in &settings.shapes {
-            for contender in &settings.contenders {
-                bench.say(&format!(
-                    "{}, {}, round {} of {}",
-                    shape.title(),
-                    contender.title(),
-                    round + 1,
-                    settings.rounds
-                ));
-                measure::run(&bench, *shape, *contender, &mut table).await;
-            }
-        }
+    let mut table = Table::default();
+    let mut on_node = None;
+    if settings.node {
+        let cluster = Cluster::start("node", &RATES)?;
+        let bench = Bench::on(&cluster, started).await?;
+        let mut node_table = Table::default();
+        bench.measure_all(&settings, &NODE_SHAPES, &NODE_CONTENDERS, &mut node_table).await;
+        on_node = Some(node_table);
     }
+    let cluster = Cluster::start("local", &[&["--kwok-nodes", "20"], &RATES[..]].concat())?;
+    let bench = Bench::on(&cluster, started).await?;
+    bench.measure_all(&settings, &settings.shapes, &settings.contenders, &mut table).await;
     let once = once::look(&bench, settings.full).await;
-    let text = report::markdown(&settings, &machine, &table, &once);
+    let text = report::markdown(&settings, &machine, &table, on_node.as_ref(), &once);
     println!("\n{text}");
-    let failures: Vec<String> = table.failures().into_iter().chain(once.failures()).collect();
+    let of_node = on_node.iter().flat_map(Table::failures);
+    let failures: Vec<String> = table.failures().into_iter().chain(of_node).chain(once.failures()).collect();
     if settings.is_whole() && failures.is_empty() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
         std::fs::write(file, text).context(file)?;

@@ -45,6 +45,8 @@ impl Phase {
 #[derive(Clone, Debug)]
 pub struct Measure {
     pub seconds: f64,
+    /// How long Pods were out of service and came back, all together.
+    pub out_of_service_seconds: f64,
     pub writes: Writes,
     /// CPU seconds of the whole control plane and the fake kubelets, until all was done.
     pub cluster_cpu_seconds: f64,
@@ -188,12 +190,14 @@ impl Worker {
             None => 0.0,
         };
         let cluster_before = process::cluster_cpu_seconds(&bench.info.dir)?;
+        let out_of_service_before = self.live.out_of_service();
         let started = Instant::now();
         self.act(phase).await?;
         let what = format!("{} of {}", phase.title(), shape.title());
         let done = self.live.until(&what, PHASE_LIMIT, |pods| is_done(phase, pods, shape.pods()));
         unless_ended(self.manager.as_mut(), done).await?;
         let seconds = started.elapsed().as_secs_f64();
+        let out_of_service_seconds = (self.live.out_of_service() - out_of_service_before).as_secs_f64();
         let cluster_cpu_seconds = process::cluster_cpu_seconds(&bench.info.dir)? - cluster_before;
         let writes = tail.settled(self.author).await?;
         let process = match self.pid {
@@ -202,7 +206,7 @@ impl Worker {
             }
             None => None,
         };
-        Ok(Measure { seconds, writes, cluster_cpu_seconds, process })
+        Ok(Measure { seconds, out_of_service_seconds, writes, cluster_cpu_seconds, process })
     }
 
     async fn act(&mut self, phase: Phase) -> Result {

@@ -17,7 +17,7 @@ use crate::settings::{Contender, Shape};
 
 const STARTS: usize = 3;
 const FIRST_WRITE_LIMIT: Duration = Duration::from_secs(60);
-const MANY: Shape = Shape { sets: 10, replicas: 1000 };
+const MANY: Shape = Shape::at_once(10, 1000);
 const MANY_LIMIT: Duration = Duration::from_secs(1800);
 const REST: Duration = Duration::from_secs(10);
 
@@ -84,7 +84,7 @@ async fn first_write(bench: &Bench) -> Result<f64> {
 
 /// Leases and dry runs are writes too, but no action on anybody's object.
 async fn one_start(bench: &Bench, namespace: &str) -> Result<f64> {
-    let shape = Shape { sets: 1, replicas: 1 };
+    let shape = Shape::at_once(1, 1);
     let sets = Sets::new(bench.admin.clone(), namespace, Contender::InPlace, shape);
     sets.create().await?;
     let tail = Tail::now(&bench.info.audit_log)?;

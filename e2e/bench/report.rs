@@ -5,12 +5,13 @@ use jiff::Zoned;
 use crate::machine::Machine;
 use crate::measure::{Measure, Phase, Table};
 use crate::once::Once;
-use crate::settings::{Contender, Settings, Shape};
+use crate::settings::{Contender, NODE_CONTENDERS, NODE_SHAPES, Settings, Shape};
 use crate::targets::{self, count, pod_writes, ratio};
 
 const HOW: &str = include_str!("how.md");
+const NODE: &str = include_str!("node.md");
 
-pub fn markdown(settings: &Settings, machine: &Machine, table: &Table, once: &Once) -> String {
+pub fn markdown(settings: &Settings, machine: &Machine, table: &Table, on_node: Option<&Table>, once: &Once) -> String {
     let mut text = format!(
         "# Benchmarks\n\nWritten by `make bench` on {}, version {}, on a machine with {} cores and {:.0} GiB of memory, \
          whose load was {:.1} before the start. {}\n\n{HOW}\n",
@@ -28,6 +29,7 @@ pub fn markdown(settings: &Settings, machine: &Machine, table: &Table, once: &On
     for shape in &settings.shapes {
         text.push_str(&shape_table(table, *shape, &settings.contenders));
     }
+    text.push_str(&node_tables(on_node));
     text.push_str(&once_list(once));
     let failures = table.failures();
     if !failures.is_empty() {
@@ -64,6 +66,42 @@ fn shape_table(table: &Table, shape: Shape, contenders: &[Contender]) -> String 
             };
             let of = |other| times(ratio(Some(measure), table.median(shape, phase, other)));
             text.push_str(&row(shape, phase, *contender, measure, &[of(Contender::Floor), of(Contender::Native)]));
+        }
+    }
+    text
+}
+
+/// What a user waits for: here a container takes its time to end and to start.
+fn node_tables(table: Option<&Table>) -> String {
+    let mut text = format!("\n## On a real node\n\n{NODE}");
+    let Some(table) = table else {
+        text.push_str("\nNot measured (`BENCH_NODE=1` does, as root).\n");
+        return text;
+    };
+    for shape in NODE_SHAPES {
+        text.push_str(&format!(
+            "\n### {}\n\n| phase | who | seconds | to native | out of service, seconds a Pod | writes a Pod | cluster's \
+             CPU s |\n|---|---|--:|--:|--:|--:|--:|\n",
+            shape.title()
+        ));
+        for phase in [Phase::Create, Phase::Update] {
+            for contender in NODE_CONTENDERS {
+                let Some(measure) = table.median(shape, phase, contender) else { continue };
+                let pods = count(shape.pods());
+                let out_of_service = match phase {
+                    Phase::Update => format!("{:.2}", measure.out_of_service_seconds / pods),
+                    _ => String::new(),
+                };
+                text.push_str(&format!(
+                    "| {} | {} | {:.2} | {} | {out_of_service} | {:.2} | {:.1} |\n",
+                    phase.title(),
+                    contender.title(),
+                    measure.seconds,
+                    times(ratio(Some(measure), table.median(shape, phase, Contender::Native))),
+                    count(measure.writes.count) / pods,
+                    measure.cluster_cpu_seconds,
+                ));
+            }
         }
     }
     text

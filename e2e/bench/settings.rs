@@ -7,16 +7,36 @@ use crate::harness::{Context, Failure, Result};
 pub struct Shape {
     pub sets: usize,
     pub replicas: usize,
+    pub pace: Pace,
+}
+
+/// How many Pods of a set may be out of service at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    AllAtOnce,
+    OneByOne,
 }
 
 impl Shape {
+    pub const fn at_once(sets: usize, replicas: usize) -> Self {
+        Self { sets, replicas, pace: Pace::AllAtOnce }
+    }
+
+    pub fn max_unavailable(self) -> serde_json::Value {
+        match self.pace {
+            Pace::AllAtOnce => "100%".into(),
+            Pace::OneByOne => 1.into(),
+        }
+    }
+
     pub fn pods(self) -> usize {
         self.sets * self.replicas
     }
 
     pub fn title(self) -> String {
         if self.sets == 1 {
-            format!("1 set of {} Pods", self.replicas)
+            let pace = if self.pace == Pace::OneByOne { ", one by one" } else { "" };
+            format!("1 set of {} Pods{pace}", self.replicas)
         } else {
             format!("{} sets of {} Pods", self.sets, self.replicas)
         }
@@ -26,7 +46,7 @@ impl Shape {
     fn parse(text: &str) -> Result<Self> {
         let (sets, replicas) = text.split_once('x').unwrap_or(("1", text));
         let number = |text: &str| text.parse().context(format!("BENCH_SHAPES: {text:?} is not PODS or SETSxPODS"));
-        Ok(Self { sets: number(sets)?, replicas: number(replicas)? })
+        Ok(Self::at_once(number(sets)?, number(replicas)?))
     }
 }
 
@@ -71,8 +91,11 @@ impl Contender {
     }
 }
 
-pub const SHAPES: [Shape; 3] =
-    [Shape { sets: 1, replicas: 300 }, Shape { sets: 1, replicas: 1000 }, Shape { sets: 300, replicas: 3 }];
+pub const SHAPES: [Shape; 3] = [Shape::at_once(1, 300), Shape::at_once(1, 1000), Shape::at_once(300, 3)];
+
+/// What is measured on a real node, where starting a container costs something.
+pub const NODE_SHAPES: [Shape; 2] = [Shape::at_once(1, 20), Shape { sets: 1, replicas: 10, pace: Pace::OneByOne }];
+pub const NODE_CONTENDERS: [Contender; 3] = [Contender::InPlace, Contender::ReCreate, Contender::Native];
 
 pub struct Settings {
     pub shapes: Vec<Shape>,
@@ -81,6 +104,8 @@ pub struct Settings {
     pub rounds: usize,
     /// Also memory with 10,000 Pods.
     pub full: bool,
+    /// Also Pods on this machine's own kubelet, which needs root.
+    pub node: bool,
 }
 
 impl Settings {
@@ -94,7 +119,8 @@ impl Settings {
         if rounds == 0 || shapes.is_empty() || contenders.is_empty() {
             return Err(Failure("BENCH_ROUNDS, BENCH_SHAPES and BENCH_CONTENDERS leave nothing to measure".to_owned()));
         }
-        Ok(Self { shapes, contenders, rounds, full: std::env::var_os("BENCH_FULL").is_some_and(|value| value == "1") })
+        let is_on = |variable| std::env::var_os(variable).is_some_and(|value| value == "1");
+        Ok(Self { shapes, contenders, rounds, full: is_on("BENCH_FULL"), node: is_on("BENCH_NODE") })
     }
 
     /// Whether nothing of the published tables is missing.

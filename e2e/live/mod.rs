@@ -79,9 +79,33 @@ pub struct Change {
     pub after: Option<PodView>,
 }
 
+/// How long Pods that had been Ready were not, by name: a Pod that is made anew counts from the old one's last moment
+/// to its own first.
+#[derive(Default)]
+struct OutOfService {
+    since: BTreeMap<String, Instant>,
+    ended: Duration,
+}
+
+impl OutOfService {
+    fn take(&mut self, change: &Change) {
+        let is_ready = |pod: &Option<PodView>| pod.as_ref().is_some_and(|pod| pod.ready);
+        match (is_ready(&change.before), is_ready(&change.after)) {
+            (true, false) => {
+                self.since.insert(change.name.clone(), Instant::now());
+            }
+            (false, true) => {
+                self.ended += self.since.remove(&change.name).map_or(Duration::ZERO, |since| since.elapsed())
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Ends its watch when it goes.
 pub struct Live {
     pods: Arc<Mutex<Pods>>,
+    out_of_service: Arc<Mutex<OutOfService>>,
     changed: watch::Receiver<u64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -100,13 +124,20 @@ impl Live {
         let pods = Arc::new(Mutex::new(Pods::new()));
         let (tell, changed) = watch::channel(0);
         let (changes, listener) = mpsc::unbounded_channel();
-        let keeper = Keeper { pods: pods.clone(), changes, listed: Pods::new() };
+        let out_of_service = Arc::new(Mutex::new(OutOfService::default()));
+        let keeper =
+            Keeper { pods: pods.clone(), out_of_service: out_of_service.clone(), changes, listed: Pods::new() };
         let task = tokio::spawn(keep(api, keeper, tell));
-        (Self { pods, changed, task }, listener)
+        (Self { pods, out_of_service, changed, task }, listener)
     }
 
     pub fn pods(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long Pods have been out of service and came back, all together.
+    pub fn out_of_service(&self) -> Duration {
+        self.out_of_service.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 
     /// Waits until the Pods are as the check wants them.
@@ -136,6 +167,7 @@ impl Live {
 
 struct Keeper {
     pods: Arc<Mutex<Pods>>,
+    out_of_service: Arc<Mutex<OutOfService>>,
     changes: mpsc::UnboundedSender<Change>,
     /// What a list has brought so far.
     listed: Pods,
@@ -179,7 +211,9 @@ impl Keeper {
 
     fn tell(&self, name: String, before: Option<PodView>, after: Option<PodView>) {
         if before != after {
-            let _ = self.changes.send(Change { name, before, after });
+            let change = Change { name, before, after };
+            self.out_of_service.lock().unwrap_or_else(PoisonError::into_inner).take(&change);
+            let _ = self.changes.send(change);
         }
     }
 }

@@ -62,7 +62,7 @@ demo: manager ## five Pods updated in place under traffic: a real cluster, and a
 	cargo build --test demo
 	@ASTS_MANAGER=$(MANAGER) cargo test --quiet --test demo
 
-bench: manager ## beside the native controller and a bare client; writes docs/benchmarks.md
+bench: manager ## beside the native controller and a bare client; writes docs/benchmarks.md (BENCH_FULL=1 BENCH_NODE=1 BENCH_ROUNDS=3)
 	@ASTS_MANAGER=$(MANAGER) cargo test --profile measure --test bench
 
 # Targets of the test clusters (e2e/cluster).

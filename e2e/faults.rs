@@ -41,7 +41,7 @@ const BUDGET: usize = 2;
 /// What takes moments without harm.
 const PATIENCE_SECONDS: u64 = 100;
 /// Longer than the manager lets a watch be silent.
-const SILENCE_SECONDS: u64 = 160;
+const SILENCE_SECONDS: u64 = 70;
 /// Longer than the longest pause between two attempts.
 const OUTAGE: Duration = Duration::from_secs(45);
 const QUIET: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WRITES_IN_FLIGHT_MAX: usize = 32;
 const READ_TRIES_MAX: u32 = 3;
 /// The server ends a watch after this time; a connection silent for longer is dead.
-pub const WATCH_SECONDS: u32 = 120;
+pub const WATCH_SECONDS: u32 = 30;
 pub const SILENCE_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
 /// The kinds that the manager talks about.

@@ -98,8 +98,8 @@ async fn a_stuck_rollout_names_the_pod_and_the_reason(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     space.set_image("web", "broken").await?;
     let mut screen = Screen::open(&space, SIZE, &["rollout", "status", "web", "--timeout=8s"], &[])?;
-    let text = screen.shows("the reason", |text| text.contains("  web-2  cannot pull ")).await?;
-    ensure!(text.contains("Progressing Waiting"), "the condition: {text}");
+    let both = |text: &str| text.contains("  web-2  cannot pull ") && text.contains("Progressing Waiting");
+    screen.shows("the reason", both).await?;
     ensure_eq!(screen.ended().await?, 1, "the exit code");
     screen.shows("the end", |text| text.contains("error: timed out waiting for the condition")).await?;
     Ok(())

@@ -7,6 +7,7 @@ mod chaos;
 mod claim_growth;
 mod claims;
 mod cli_adopt;
+mod cli_connect;
 mod cli_convert;
 mod cli_live;
 mod cli_plan;
@@ -69,6 +70,7 @@ fn tests() -> Vec<Test> {
         claims::tests(),
         cli_plan::tests(),
         cli_adopt::tests(),
+        cli_connect::tests(),
         cli_convert::tests(),
         cli_live::tests(),
         cli_rollout::tests(),

@@ -9,6 +9,7 @@ mod diff;
 mod each;
 mod error;
 mod events;
+mod fetch;
 mod follow;
 mod get;
 mod manifest;

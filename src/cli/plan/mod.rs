@@ -69,7 +69,7 @@ pub struct PlanFlags {
     /// Names of sets that are there: NAME, asts/NAME, or asts NAME
     #[arg(value_name = "NAME", required_unless_present = "filename")]
     names: Vec<String>,
-    /// Files, folders, or - for standard input, with the sets as they are to be
+    /// Files, folders, URLs, or - for standard input, with the sets as they are to be
     #[arg(short, long, value_name = "FILE", conflicts_with = "names")]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
@@ -139,7 +139,7 @@ impl PlanFlags {
                 reports.push(plan_one(&session, &settings, proposal).await?);
             }
         } else {
-            for (target, manifest) in self.manifests(&session)? {
+            for (target, manifest) in self.manifests(&session).await? {
                 let proposal = propose::of_manifest(&session, target, &manifest, &self.edits, &self.applying()).await?;
                 reports.push(plan_one(&session, &settings, proposal).await?);
             }
@@ -171,9 +171,9 @@ impl PlanFlags {
         }
     }
 
-    fn manifests(&self, session: &Session) -> Result<Vec<(Target, Manifest)>, CliError> {
+    async fn manifests(&self, session: &Session) -> Result<Vec<(Target, Manifest)>, CliError> {
         let descent = if self.recursive { Descent::Recursive } else { Descent::OneFolder };
-        let manifests = manifest::read(&self.filename, descent)?;
+        let manifests = manifest::read(&self.filename, descent).await?;
         let sets: Vec<Manifest> = manifests.into_iter().filter(|it| is_set(&it.object)).collect();
         if sets.is_empty() {
             return Err(CliError::Failed("there is no AdvancedStatefulSet in the files".into()));

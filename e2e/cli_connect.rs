@@ -34,7 +34,8 @@ async fn flags_alone_reach_a_cluster(space: Space) -> Result {
         asts_with(&space, &words, "", &[("KUBECONFIG", "/no/such/file")]).await
     };
     let (_, bare) = info.server.split_once("://").context("a scheme")?;
-    for flags in [vec!["-s", &info.server, &ca], vec!["-s", bare, &ca], vec!["-s", bare, "--insecure-skip-tls-verify"]] {
+    for flags in [vec!["-s", &info.server, &ca], vec!["-s", bare, &ca], vec!["-s", bare, "--insecure-skip-tls-verify"]]
+    {
         let text = call(&flags).await?.fine().context(format!("{flags:?}"))?;
         ensure!(text.contains("0/0 ready"), "{flags:?}: {text}");
     }

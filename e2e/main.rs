@@ -14,6 +14,7 @@ mod cli_plan;
 mod cli_plugin;
 mod cli_rollout;
 mod cli_run;
+mod cli_screens;
 mod cli_show;
 mod cli_state;
 mod crd;
@@ -74,6 +75,7 @@ fn tests() -> Vec<Test> {
         cli_convert::tests(),
         cli_live::tests(),
         cli_rollout::tests(),
+        cli_screens::tests(),
         cli_show::tests(),
         crd::tests(),
         deletion::tests(),

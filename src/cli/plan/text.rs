@@ -267,7 +267,11 @@ fn claims(page: &mut Page, report: &Report) {
     }
     for claim in report.claims.iter().filter(|claim| claim.action == "grow") {
         let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), size);
-        page.words(2, Tone::Plain, &format!("grown: {}: {} -> {}", claim.name, size(claim.from_bytes), size(claim.to_bytes)));
+        page.words(
+            2,
+            Tone::Plain,
+            &format!("grown: {}: {} -> {}", claim.name, size(claim.from_bytes), size(claim.to_bytes)),
+        );
     }
 }
 

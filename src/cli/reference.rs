@@ -12,6 +12,14 @@ Flags under *Connection* stand with every verb; they are kubectl's.
 
 ";
 
+/// What `make screens` has drawn, by verb.
+const SCREENS: [(&str, &str, &str); 4] = [
+    ("kubectl asts plan", "plan", "a plan: the fields that change, and the Pods in waves"),
+    ("kubectl asts diff", "diff", "two templates, line by line"),
+    ("kubectl asts get", "get-watch", "the tree of a set in the middle of a rollout"),
+    ("kubectl asts rollout status", "rollout-status", "a rollout with its bar and the Pods under way"),
+];
+
 /// The page.
 pub fn markdown() -> String {
     let mut root = Arguments::command();
@@ -38,6 +46,9 @@ fn section(text: &mut String, command: &Command, before: &str) {
         return;
     }
     *text += &format!("\n## {name}\n\n{about}.\n\n");
+    if let Some((_, screen, shows)) = SCREENS.iter().find(|(verb, ..)| *verb == name) {
+        *text += &format!("![{shows}](screens/{screen}.svg)\n\n");
+    }
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");
     *text += &format!("```\n{usage}\n```\n\n");

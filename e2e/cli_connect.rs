@@ -45,6 +45,11 @@ async fn flags_alone_reach_a_cluster(space: Space) -> Result {
     ensure!(checked.contains("certificate"), "checked after all: {checked}");
     let wrong = call(&["-s", &info.server, "--certificate-authority=/no/such/file"]).await?.refused()?;
     ensure!(wrong.starts_with("error: --certificate-authority: cannot read /no/such/file: "), "{wrong}");
+    let near = asts_with(&space, &["get", "web"], "", &[("HTTPS_PROXY", "http://127.0.0.1:1")]).await?.fine()?;
+    ensure!(near.contains("0/0 ready"), "no proxy stands before this machine's own server: {near}");
+    let proxied = ["get", "web", "--proxy-url", "127.0.0.1:1"];
+    let refused = asts(&space, &proxied).await?.refused()?;
+    ensure!(refused.starts_with("error: client error (Connect): ") && refused.contains("tunnel"), "{refused}");
     let nowhere = asts_with(&space, &["get", "web"], "", &[("KUBECONFIG", "/no/such/file")]).await?.refused()?;
     ensure!(nowhere.contains("/no/such/file"), "{nowhere}");
     Ok(())

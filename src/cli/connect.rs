@@ -11,6 +11,7 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::error::CliError;
+use super::proxy;
 
 /// The flags of kubectl that say which cluster, and who asks.
 #[derive(Args, Clone, Debug, Default)]
@@ -133,7 +134,7 @@ impl ConnectionFlags {
     fn put_into(&self, config: &mut Config) -> Result<(), CliError> {
         if let Some(file) = &self.certificate_authority {
             config.root_cert = None;
-            config.root_cert_file = Some(there("--certificate-authority", file)?);
+            config.root_cert_file = Some(pem("--certificate-authority", file, "CERTIFICATE")?);
             config.accept_invalid_certs = false;
         }
         if let Some(insecure) = self.insecure_skip_tls_verify {
@@ -141,9 +142,6 @@ impl ConnectionFlags {
         }
         if self.tls_server_name.is_some() {
             config.tls_server_name = self.tls_server_name.clone();
-        }
-        if let Some(proxy) = &self.proxy_url {
-            config.proxy_url = Some(uri("--proxy-url", proxy)?);
         }
         if let Some(timeout) = self.request_timeout {
             config.read_timeout = (!timeout.is_zero()).then_some(timeout);
@@ -155,16 +153,20 @@ impl ConnectionFlags {
             let server = if server.contains("://") { server.clone() } else { format!("{scheme}://{server}") };
             config.cluster_url = uri("--server", &server)?;
         }
+        config.proxy_url = match &self.proxy_url {
+            Some(address) => proxy::with_scheme(uri("--proxy-url", address)?),
+            None => proxy::put_right(&config.cluster_url, config.proxy_url.take()),
+        };
         Ok(())
     }
 
     fn put_user_into(&self, user: &mut AuthInfo) -> Result<(), CliError> {
         if let Some(file) = &self.client_certificate {
-            user.client_certificate = Some(there("--client-certificate", file)?.display().to_string());
+            user.client_certificate = Some(pem("--client-certificate", file, "CERTIFICATE")?.display().to_string());
             user.client_certificate_data = None;
         }
         if let Some(file) = &self.client_key {
-            user.client_key = Some(there("--client-key", file)?.display().to_string());
+            user.client_key = Some(pem("--client-key", file, "PRIVATE KEY")?.display().to_string());
             user.client_key_data = None;
         }
         let certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
@@ -209,12 +211,16 @@ fn uri(flag: &'static str, text: &str) -> Result<Uri, CliError> {
     text.parse().map_err(|error: http::uri::InvalidUri| CliError::Flag { flag, message: format!("{text:?}: {error}") })
 }
 
-/// A file that can be read.
-fn there(flag: &'static str, file: &Path) -> Result<PathBuf, CliError> {
-    match std::fs::File::open(file) {
-        Ok(_) => Ok(file.to_owned()),
-        Err(error) => Err(CliError::Flag { flag, message: format!("cannot read {}: {error}", file.display()) }),
+/// A file that has a thing of this kind in it. What is wrong with it otherwise, the client says without naming it.
+fn pem(flag: &'static str, file: &Path, kind: &str) -> Result<PathBuf, CliError> {
+    let wrong = |message: String| CliError::Flag { flag, message };
+    let text = std::fs::read(file).map_err(|error| wrong(format!("cannot read {}: {error}", file.display())))?;
+    let (begins, ends) = ("-----BEGIN ", format!("{kind}-----"));
+    let text = String::from_utf8_lossy(&text);
+    if text.lines().any(|line| line.starts_with(begins) && line.trim_end().ends_with(&ends)) {
+        return Ok(file.to_owned());
     }
+    Err(wrong(format!("there is no {} in PEM form in {}", kind.to_lowercase(), file.display())))
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -258,15 +264,19 @@ mod tests {
 
     #[test]
     fn certificates_of_flags_take_the_place_of_those_found() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let file = std::env::temp_dir().join(format!("asts-certificate-{}", std::process::id()));
+        std::fs::write(&file, "about it\n-----BEGIN CERTIFICATE-----\n").unwrap();
+        let file = file.to_str().unwrap();
         let config = with(&["--certificate-authority", file, "--client-certificate", file]).unwrap();
         assert_eq!((config.root_cert, config.root_cert_file), (None, Some(file.into())));
         assert_eq!(config.auth_info.client_certificate.as_deref(), Some(file));
         assert!(config.auth_info.client_certificate_data.is_none() && config.auth_info.client_key_data.is_some());
         let missing = with(&["--client-key=/no/such/file"]).unwrap_err();
         assert!(missing.starts_with("--client-key: cannot read /no/such/file: "), "{missing}");
+        let other = with(&["--client-key", file]).unwrap_err();
+        assert_eq!(other, format!("--client-key: there is no private key in PEM form in {file}"));
         let mut bare = Config::new("https://old".parse().unwrap());
-        let alone = flags(&["--client-key", file]).put_into(&mut bare).unwrap_err();
+        let alone = flags(&["--client-certificate", file]).put_into(&mut bare).unwrap_err();
         assert!(alone.to_string().contains("go together"), "{alone}");
     }
 

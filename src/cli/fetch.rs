@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use kube::{Client, Config};
 
-use super::error::{CliError, with_sources};
+use super::error::{CliError, of_client};
+use super::proxy;
 
 /// As often as Go's client, which kubectl uses, is sent on.
 const REDIRECTS_MAX: usize = 10;
@@ -64,15 +65,16 @@ async fn call(url: &Uri) -> Result<Response<Body>, String> {
     let mut config = Config::new(url.clone());
     config.read_timeout = Some(SILENCE_MAX);
     config.default_retry = false;
+    config.proxy_url = proxy::of_environment(url);
     // The client puts a request's path below that of its server.
     let path = url.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let server = Uri::builder().scheme(url.scheme_str().unwrap_or("http"));
     let authority = url.authority().map_or("", |authority| authority.as_str());
     config.cluster_url = server.authority(authority).path_and_query("/").build().map_err(|error| error.to_string())?;
-    let client = Client::try_from(config).map_err(|error| with_sources(&error))?;
+    let client = Client::try_from(config).map_err(|error| of_client(&error))?;
     let agent = concat!("kubectl-asts/", env!("CARGO_PKG_VERSION"));
     let request = Request::get(path).header(header::USER_AGENT, agent).body(Body::empty());
-    client.send(request.map_err(|error| error.to_string())?).await.map_err(|error| with_sources(&error))
+    client.send(request.map_err(|error| error.to_string())?).await.map_err(|error| of_client(&error))
 }
 
 fn sent_on(response: &Response<Body>) -> Option<String> {

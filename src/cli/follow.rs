@@ -46,7 +46,7 @@ pub fn judged(error: watcher::Error) -> Result<String, CliError> {
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => match &error {
             kube::Error::Api(status) if [400, 401, 403, 404, 405].contains(&status.code) => Err(error.into()),
-            _ => Ok(super::error::with_sources(&error)),
+            _ => Ok(super::error::of_client(&error)),
         },
         WatchError(status) if [401, 403].contains(&status.code) => Err(kube::Error::Api(status).into()),
         // Too old by now: it begins anew by itself.

@@ -18,6 +18,7 @@ mod output;
 mod phase;
 mod plan;
 mod print;
+mod proxy;
 mod pulls;
 pub mod reference;
 mod release;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::phase::Phase;
+use super::output::clean;
+use super::phase::{Phase, seconds_between, short_span};
 use super::seen::PodSeen;
 
 /// What one node pulls, by one helper Pod.
@@ -21,8 +22,10 @@ pub struct Pull {
     #[serde(rename = "for")]
     pub pods: Vec<String>,
     pub phase: Phase,
-    /// The phase in words.
-    pub state: String,
+    /// What the node does, as the middle of a sentence.
+    pub state: &'static str,
+    /// The end of that sentence.
+    pub message: String,
     pub since: Option<Timestamp>,
 }
 
@@ -40,30 +43,36 @@ fn pull(helper: &PodSeen, outdated: &BTreeMap<String, Vec<String>>) -> Option<Pu
     let images: Vec<String> = pulled.images.iter().map(|image| image.image.to_string()).collect();
     let all = images.join(", ");
     let failed = pulled.images.iter().find_map(|image| Some((&image.image, image.error.as_deref()?)));
-    let has_all = pulled.images.iter().all(|image| image.pulled);
-    let (phase, state) = if let Some((image, error)) = failed {
-        (Phase::Failing, format!("{node} cannot pull {image} ({error})"))
-    } else if has_all || facts.is_terminating() {
-        let words = if has_all { format!("{node} has {all}") } else { format!("{node} no longer pulls {all}") };
-        (Phase::Deleting, words)
+    let (phase, state, message) = if let Some((image, error)) = failed {
+        (Phase::Failing, "cannot pull", format!("{image} ({error})"))
+    } else if pulled.images.iter().all(|image| image.pulled) {
+        (Phase::Deleting, "has", all)
+    } else if facts.is_terminating() {
+        (Phase::Deleting, "no longer pulls", all)
     } else if facts.is_terminal() {
         let why = pulled.rejected.as_deref().unwrap_or("the kubelet did not say why");
-        (Phase::Failing, format!("{node} turned the helper away ({why})"))
+        (Phase::Failing, "turned the helper away", why.to_owned())
     } else {
-        (Phase::Pulling, format!("{node} pulls {all}"))
+        (Phase::Pulling, "pulls", all)
     };
     let pods = outdated.get(&node).cloned().unwrap_or_default();
-    Some(Pull { name: facts.name.to_string(), node, images, pods, phase, state, since: facts.created_at })
+    let (name, since) = (facts.name.to_string(), facts.created_at);
+    Some(Pull { name, node, images, pods, phase, state, message, since })
 }
 
 impl Pull {
-    /// `, web-2 and 1 more wait`.
-    pub fn who_waits(&self) -> String {
-        match self.pods.as_slice() {
+    /// `n1 pulls for 3s: app:v2, web-2 and 1 more wait`. Where there is little room, the end may be cut off.
+    pub fn words(&self, now: Timestamp) -> String {
+        let span = match self.since.filter(|_| self.phase != Phase::Deleting) {
+            Some(since) => format!(" for {}", short_span(seconds_between(since, now))),
+            None => String::new(),
+        };
+        let waits = match self.pods.as_slice() {
             [] => String::new(),
             [only] => format!(", {only} waits"),
             [first, more @ ..] => format!(", {first} and {} more wait", more.len()),
-        }
+        };
+        clean(&format!("{} {}{span}: {}{waits}", self.node, self.state, self.message))
     }
 }
 
@@ -98,8 +107,8 @@ mod tests {
         let outdated = [("n1".to_owned(), vec!["web-2".to_owned(), "web-0".to_owned()])].into();
         let pull = pulls(&[helper], &outdated).remove(0);
         assert_eq!(pull.images, ["app:v2"]);
-        assert_eq!(pull.who_waits(), ", web-2 and 1 more wait");
-        (pull.phase, pull.state)
+        let words = pull.words("2026-01-01T00:00:03Z".parse().unwrap());
+        (pull.phase, words.strip_suffix(", web-2 and 1 more wait").unwrap().to_owned())
     }
 
     #[test]
@@ -107,12 +116,12 @@ mod tests {
         let waiting = |reason: &str| json!({"waiting": {"reason": reason, "message": "no such host"}});
         let none = json!({});
         let pulling = told(helper("Pending", waiting("ContainerCreating"), none.clone()));
-        assert_eq!(pulling, (Phase::Pulling, "n1 pulls app:v2".into()));
+        assert_eq!(pulling, (Phase::Pulling, "n1 pulls for 3s: app:v2".into()));
         let failing = told(helper("Pending", waiting("ErrImagePull"), none.clone()));
-        assert_eq!(failing, (Phase::Failing, "n1 cannot pull app:v2 (ErrImagePull: no such host)".into()));
+        assert_eq!(failing, (Phase::Failing, "n1 cannot pull for 3s: app:v2 (ErrImagePull: no such host)".into()));
         let done = json!({"terminated": {"reason": "StartError", "exitCode": 128}});
-        assert_eq!(told(helper("Failed", done, none)), (Phase::Deleting, "n1 has app:v2".into()));
+        assert_eq!(told(helper("Failed", done, none)), (Phase::Deleting, "n1 has: app:v2".into()));
         let away = told(helper("Failed", json!({}), json!({"reason": "OutOfpods", "containerStatuses": []})));
-        assert_eq!(away, (Phase::Failing, "n1 turned the helper away (OutOfpods)".into()));
+        assert_eq!(away, (Phase::Failing, "n1 turned the helper away for 3s: OutOfpods".into()));
     }
 }

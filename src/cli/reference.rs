@@ -8,7 +8,10 @@ const HEAD: &str = "\
 # kubectl asts
 
 What the plugin takes: made from its own definition by `make crds`, and the same as `--help` says.
-Flags under *Connection* stand with every verb; they are kubectl's.
+Flags under *Connection* stand with every verb; they are kubectl's. A server that is named needs no kubeconfig. `HTTPS_PROXY`
+and `NO_PROXY` are obeyed as kubectl obeys them, also for URLs in `-f`. Of kubectl's flags for every command those are not
+taken that would do nothing here: `--cache-dir`, `--disable-compression`, `--kuberc`, `--match-server-version`,
+`--profile`, `--profile-output`, `--warnings-as-errors` and those of its log.
 
 ";
 

@@ -153,12 +153,8 @@ fn pod_row(pod: &PodNode, now: Timestamp) -> Row {
 }
 
 fn pull_row(pull: &Pull, now: Timestamp) -> Row {
-    let state = match pull.since.filter(|_| pull.phase != Phase::Deleting) {
-        Some(since) => format!("{} for {}", pull.state, short_span(seconds_between(since, now))),
-        None => pull.state.clone(),
-    };
     let mut cells: [String; 6] = Default::default();
-    cells[0] = clean(&format!("{state}{}", pull.who_waits()));
+    cells[0] = pull.words(now);
     Row { name: pull.name.clone(), cells, tone: tone(pull.phase), spills: true, ..Row::default() }
 }
 
@@ -322,13 +318,14 @@ Progressing WaitingForPods: Pod web-2 [2J is not Ready";
             images: Vec::new(),
             pods: vec!["web-1".into()],
             phase: Phase::Pulling,
-            state: "node-1 pulls registry.example/quite/a/long/name:v2".into(),
+            state: "pulls",
+            message: "registry.example/quite/a/long/name:v2".into(),
             since: Some(at(3)),
         });
         let lines = drawn(&tree, Some(80), false);
         assert_eq!(lines[6], "├─ images pulled ahead");
-        assert_eq!(lines[7].trim(), "│  └─ web-x-pull      node-1 pulls registry.example/quite/a/long/name:v2 for 7…");
-        assert!(drawn(&tree, None, false)[7].ends_with(":v2 for 7s, web-1 waits"));
+        assert_eq!(lines[7].trim(), "│  └─ web-x-pull        node-1 pulls for 7s: registry.example/quite/a/long/name…");
+        assert!(drawn(&tree, None, false)[7].ends_with("name:v2, web-1 waits"));
         let columns_of = |lines: &[String]| lines[0].split_whitespace().count();
         assert_eq!(columns_of(&lines), columns_of(&before));
     }

@@ -120,7 +120,7 @@ async fn what_nodes_pull_ahead_is_shown(space: Space) -> Result {
     };
     let (on_tree, on_board) = tokio::join!(tree.shows("a helper", pulls), board.shows("a helper", pulls));
     let (on_tree, on_board) = (on_tree?, on_board?);
-    ensure!(on_tree.contains("images pulled ahead"), "{on_tree}");
+    ensure!(on_tree.contains("pulled ahead"), "{on_tree}");
     ensure!(on_tree.contains("MADE") && on_tree.contains("AGE"), "the Pods keep their columns: {on_tree}");
     let line = on_board.lines().nth(1).unwrap_or_default();
     ensure!(line.contains("v2-slow"), "the first line below the bar: {on_board}");

@@ -85,7 +85,7 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
         branches.push((row, pod_rows(&tree.unknown_revision, now)));
     }
     if !tree.pulls.is_empty() {
-        let row = Row { name: "images pulled ahead".into(), name_tone: Tone::Busy, ..Row::default() };
+        let row = Row { name: "pulled ahead".into(), name_tone: Tone::Busy, ..Row::default() };
         branches.push((row, tree.pulls.iter().map(|pull| pull_row(pull, now)).collect()));
     }
     if tree.missing_count > 0 {
@@ -323,8 +323,8 @@ Progressing WaitingForPods: Pod web-2 [2J is not Ready";
             since: Some(at(3)),
         });
         let lines = drawn(&tree, Some(80), false);
-        assert_eq!(lines[6], "├─ images pulled ahead");
-        assert_eq!(lines[7].trim(), "│  └─ web-x-pull        node-1 pulls for 7s: registry.example/quite/a/long/name…");
+        assert_eq!(lines[6], "├─ pulled ahead");
+        assert_eq!(lines[7].trim(), "│  └─ web-x-pull     node-1 pulls for 7s: registry.example/quite/a/long/name:v2…");
         assert!(drawn(&tree, None, false)[7].ends_with("name:v2, web-1 waits"));
         let columns_of = |lines: &[String]| lines[0].split_whitespace().count();
         assert_eq!(columns_of(&lines), columns_of(&before));

@@ -33,6 +33,11 @@ crds: ## write the definition, its reference page, docs/inplace.md and docs/kube
 	@cargo run --quiet --bin crdgen -- --inplace docs/inplace-trace.md > docs/inplace.md.new && mv docs/inplace.md.new docs/inplace.md
 	@cargo run --quiet --bin crdgen -- --cli > docs/kubectl-asts.md.new && mv docs/kubectl-asts.md.new docs/kubectl-asts.md
 
+.PHONY: screens
+
+screens: ## run the main views in a terminal on a real cluster and draw them into docs/screens
+	@ASTS_SCREENS=$(CURDIR)/docs/screens cargo test --quiet --test e2e -- cli_screens::
+
 .PHONY: trace
 
 trace: ## how many re-creations are avoided over a made-up trace of changes; writes docs/inplace-trace.md

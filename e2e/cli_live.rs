@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::cli_run::{Screen, asts};
+use crate::harness::manifest::rolling_update;
 use crate::harness::wait::seconds;
 use crate::harness::{Failure, Result, Space, Suite, eventually, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -13,6 +14,7 @@ test_list![
     a_small_terminal_gets_lines,
     a_rollout_is_drawn_until_it_is_done,
     a_stuck_rollout_names_the_pod_and_the_reason,
+    what_nodes_pull_ahead_is_shown,
     a_terminal_without_colours_gets_none,
     a_server_that_goes_away_is_waited_for,
 ];
@@ -98,10 +100,33 @@ async fn a_stuck_rollout_names_the_pod_and_the_reason(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     space.set_image("web", "broken").await?;
     let mut screen = Screen::open(&space, SIZE, &["rollout", "status", "web", "--timeout=8s"], &[])?;
-    let text = screen.shows("the reason", |text| text.contains("  web-2  cannot pull ")).await?;
-    ensure!(text.contains("Progressing Waiting"), "the condition: {text}");
+    let both = |text: &str| text.contains("  web-2  cannot pull ") && text.contains("Progressing Waiting");
+    screen.shows("the reason", both).await?;
     ensure_eq!(screen.ended().await?, 1, "the exit code");
     screen.shows("the end", |text| text.contains("error: timed out waiting for the condition")).await?;
+    Ok(())
+}
+
+async fn what_nodes_pull_ahead_is_shown(space: Space) -> Result {
+    let strategy = rolling_update(json!({"inPlaceUpdateStrategy": {"prePull": true}}));
+    space.create_settled(set("web", strategy)).await?;
+    let tree = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+    tree.shows("the tree", |text| text.contains("web-0")).await?;
+    space.set_image("web", "v2-slow").await?;
+    let board = Screen::open(&space, SIZE, &["rollout", "status", "web"], &[])?;
+    let pulls = |text: &str| {
+        text.lines()
+            .any(|line| line.contains("-pull ") && line.contains(" pulls for ") && line.contains(": docker.io/"))
+    };
+    let (on_tree, on_board) = tokio::join!(tree.shows("a helper", pulls), board.shows("a helper", pulls));
+    let (on_tree, on_board) = (on_tree?, on_board?);
+    ensure!(on_tree.contains("pulled ahead"), "{on_tree}");
+    ensure!(on_tree.contains("MADE") && on_tree.contains("AGE"), "the Pods keep their columns: {on_tree}");
+    let line = on_board.lines().nth(1).unwrap_or_default();
+    ensure!(line.contains("v2-slow"), "the first line below the bar: {on_board}");
+    let printed = asts(&space, &["get", "web"]).await?.fine()?;
+    ensure!(printed.contains("-slow, web-2 ") && printed.contains(" wait"), "printed once: {printed}");
+    tree.shows("no helper", |text| text.contains("3/3 updated") && !text.contains("pulled ahead")).await?;
     Ok(())
 }
 

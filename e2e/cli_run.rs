@@ -1,7 +1,7 @@
 //! The plugin as users call it: through the real kubectl, which finds it on the PATH.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -106,18 +106,34 @@ pub struct Screen {
 impl Screen {
     /// Runs `kubectl asts …` in a terminal of so many columns and lines.
     pub fn open(space: &Space, size: (u16, u16), arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = portable_pty::CommandBuilder::new(programs(space)?.join("kubectl"));
+        command.arg("asts");
+        command.args(arguments);
+        command.args(["--namespace", &space.namespace]);
+        Self::start(space, size, command, variables)
+    }
+
+    /// A shell in a terminal, with kubectl and the plugin on its PATH.
+    pub fn shell(space: &Space, size: (u16, u16), kubeconfig: &Path) -> Result<Self> {
+        let mut command = portable_pty::CommandBuilder::new("bash");
+        command.args(["--norc", "--noprofile", "-i"]);
+        let kubeconfig = kubeconfig.display().to_string();
+        Self::start(space, size, command, &[("KUBECONFIG", &kubeconfig), ("PS1", "$ "), ("HISTFILE", "")])
+    }
+
+    fn start(
+        space: &Space,
+        size: (u16, u16),
+        mut command: portable_pty::CommandBuilder,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let (cols, rows) = size;
         let size = portable_pty::PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = portable_pty::native_pty_system()
             .openpty(size)
             .map_err(|error| Failure(format!("the terminal: {error}")))?;
-        let folder = programs(space)?;
-        let mut command = portable_pty::CommandBuilder::new(folder.join("kubectl"));
-        command.arg("asts");
-        command.args(arguments);
-        command.args(["--namespace", &space.namespace]);
         command.env_clear();
-        command.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+        command.env("PATH", format!("{}:/usr/bin:/bin", programs(space)?.display()));
         command.env("KUBECONFIG", &space.suite.cluster.info.kubeconfig);
         command.env("HOME", &space.suite.cluster.info.dir);
         command.env("TERM", "xterm-256color");
@@ -169,6 +185,27 @@ impl Screen {
         eventually(seconds(60), &format!("the screen: {what}"), async || {
             let text = self.text();
             if check(&text) { Ok(text) } else { Err(Failure(format!("\n{text}"))) }
+        })
+        .await
+    }
+
+    /// Types a command into a shell that waits for one.
+    pub async fn type_line(&mut self, line: &str) -> Result {
+        self.shows("a prompt", |text| text.trim_end().ends_with('$')).await?;
+        self.press(&format!("{line}\r"))
+    }
+
+    /// The screen with its colours, once it is as the check wants it and all of a drawing has come.
+    pub async fn stands(&self, what: &str, check: impl Fn(&str) -> bool) -> Result<vt100::Screen> {
+        let look = || {
+            let screen = self.parser.lock().map(|parser| parser.screen().clone());
+            screen.map_err(|error| Failure(error.to_string())).map(|screen| (screen, self.written().len()))
+        };
+        eventually(seconds(60), &format!("the screen: {what}"), async || {
+            let (screen, count) = look()?;
+            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            let text = screen.contents();
+            if check(text.trim_end()) && look()?.1 == count { Ok(screen) } else { Err(Failure(format!("\n{text}"))) }
         })
         .await
     }

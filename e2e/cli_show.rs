@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::cli_run::{PLAIN, Said, Screen, asts, asts_with, kubectl, run};
 use crate::harness::manifest::rolling_update;
 use crate::harness::space::hash_in;
-use crate::harness::{Context, Result, Space, image, install, set};
+use crate::harness::wait::seconds;
+use crate::harness::{Context, Result, Space, eventually, image, install, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
@@ -115,14 +116,15 @@ async fn the_tree_says_why_nothing_happens(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     space.set_image("web", "broken").await?;
     space.pod_is("web-2", "cannot pull", |pod| !crate::harness::space::is_ready(pod)).await?;
-    let text = crate::harness::eventually(std::time::Duration::from_secs(30), "the reason is shown", async || {
+    // Of one moment both: the tree sees the Pod itself, and its condition only once the manager has told it.
+    eventually(seconds(30), "the Pod and the condition say why", async || {
         let text = asts(&space, &["get", "web"]).await?.fine()?;
         ensure!(text.contains(&format!("cannot pull {}", image("broken"))), "{text}");
-        Ok(text)
+        let waits = |line: &str| line.starts_with("Progressing Waiting") && line.contains("web-2");
+        ensure!(text.lines().any(waits), "{text}");
+        Ok(())
     })
-    .await?;
-    ensure!(text.lines().any(|line| line.starts_with("Progressing Waiting") && line.contains("web-2")), "{text}");
-    Ok(())
+    .await
 }
 
 async fn two_revisions_are_compared(space: Space) -> Result {

@@ -7,12 +7,14 @@ mod chaos;
 mod claim_growth;
 mod claims;
 mod cli_adopt;
+mod cli_connect;
 mod cli_convert;
 mod cli_live;
 mod cli_plan;
 mod cli_plugin;
 mod cli_rollout;
 mod cli_run;
+mod cli_screens;
 mod cli_show;
 mod cli_state;
 mod crd;
@@ -69,9 +71,11 @@ fn tests() -> Vec<Test> {
         claims::tests(),
         cli_plan::tests(),
         cli_adopt::tests(),
+        cli_connect::tests(),
         cli_convert::tests(),
         cli_live::tests(),
         cli_rollout::tests(),
+        cli_screens::tests(),
         cli_show::tests(),
         crd::tests(),
         deletion::tests(),

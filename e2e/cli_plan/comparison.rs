@@ -208,6 +208,7 @@ impl Lane {
 
     async fn one_change(&mut self, recorder: &Recorder, patch: Value, counts: &mut Counts) -> Result {
         merge(&mut self.spec, patch.clone());
+        self.outlast(&patch).await;
         let before = self.space.pods_of(&self.name).await?;
         self.space.recorders_catch_up().await?;
         let seen = recorder.pods().len();
@@ -239,6 +240,13 @@ impl Lane {
             ensure_eq!(left["waves"], json!([]), "waves that are left when all is done");
         }
         Ok(())
+    }
+
+    /// Waits until every Pod has been Ready for as long as is about to be asked of it: the manager begins with Pods that
+    /// are not available, and which those are must not change between the plan and the change.
+    async fn outlast(&self, patch: &Value) {
+        let asked = patch.get("minReadySeconds").and_then(Value::as_u64).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(1200 * asked)).await;
     }
 
     /// Half of the plans are made of a patch, half of the whole manifest, which cannot say that a field is to go.

@@ -51,7 +51,7 @@ impl Verb {
             Verb::Events(verb) => verb.run(connection).await,
             Verb::Get(verb) => verb.run(connection).await,
             Verb::Rollout(verb) => verb.run(connection).await,
-            Verb::Convert(verb) => verb.run(),
+            Verb::Convert(verb) => verb.run().await,
             Verb::Adopt(verb) => verb.run(connection).await,
             Verb::Release(verb) => verb.run(connection).await,
             Verb::Version(verb) => verb.run(connection).await,

@@ -43,7 +43,7 @@ impl CliError {
                     let reason = if status.reason.is_empty() { "Unknown" } else { &status.reason };
                     format!("Error from server ({reason}): {}", status.message)
                 }
-                other => format!("error: {}", with_sources(other)),
+                other => format!("error: {}", of_client(other)),
             },
             CliError::Many(errors) => errors.iter().map(CliError::shown).collect::<Vec<_>>().join("\n"),
             other => format!("error: {other}"),
@@ -57,8 +57,16 @@ impl From<kube::Error> for CliError {
     }
 }
 
+/// What went wrong on the way to a server, without the layers of the client.
+pub(super) fn of_client(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Service(cause) => with_sources(&**cause),
+        other => with_sources(other),
+    }
+}
+
 /// An error and what caused it, without saying anything twice.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

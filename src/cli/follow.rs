@@ -15,8 +15,8 @@ use super::connect::Session;
 use super::error::CliError;
 use super::seen::{Picture, PodSeen, RevisionSeen, controlled};
 use super::target::Target;
-use crate::api::AdvancedStatefulSet;
-use crate::model::Selector;
+use crate::api::{AdvancedStatefulSet, names};
+use crate::model::{Selector, ValidSpec};
 
 /// Most objects in one page of a list.
 const PAGE_SIZE: u32 = 500;
@@ -46,7 +46,7 @@ pub fn judged(error: watcher::Error) -> Result<String, CliError> {
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => match &error {
             kube::Error::Api(status) if [400, 401, 403, 404, 405].contains(&status.code) => Err(error.into()),
-            _ => Ok(super::error::with_sources(&error)),
+            _ => Ok(super::error::of_client(&error)),
         },
         WatchError(status) if [401, 403].contains(&status.code) => Err(kube::Error::Api(status).into()),
         // Too old by now: it begins anew by itself.
@@ -85,9 +85,22 @@ pub async fn read(session: &Session, target: &Target) -> Result<Picture, CliErro
     let set = target.api(session).get(&target.name).await?;
     let selected = ListParams::default().labels(&selector_text(&set));
     let mut unseen = Vec::new();
-    let pods = listed(namespaced::<PodSeen>(session, target).list(&selected).await, &mut unseen)?;
+    let mut pods = listed(namespaced::<PodSeen>(session, target).list(&selected).await, &mut unseen)?;
+    if pulls_ahead(&set) && unseen.is_empty() {
+        let helpers = ListParams::default().labels(&helper_labels(&set));
+        pods.extend(listed(namespaced::<PodSeen>(session, target).list(&helpers).await, &mut unseen)?);
+    }
     let revisions = listed(namespaced::<RevisionSeen>(session, target).list(&selected).await, &mut unseen)?;
     Ok(Picture::new(set, pods.into_iter().map(Arc::new), revisions, unseen))
+}
+
+fn pulls_ahead(set: &AdvancedStatefulSet) -> bool {
+    ValidSpec::parse(&set.spec).is_ok_and(|spec| spec.rolling.pre_pull)
+}
+
+/// What the Pods have that pull its images ahead.
+fn helper_labels(set: &AdvancedStatefulSet) -> String {
+    format!("{}={}", names::PRE_PULL_LABEL, set.metadata.uid.as_deref().unwrap_or_default())
 }
 
 fn listed<K: Clone>(
@@ -185,6 +198,7 @@ where
 pub struct Follower {
     set: Pin<Box<dyn Stream<Item = Result<News<AdvancedStatefulSet>, CliError>> + Send>>,
     pods: Shelf<PodSeen>,
+    helpers: Shelf<PodSeen>,
     revisions: Shelf<RevisionSeen>,
     latest: AdvancedStatefulSet,
 }
@@ -207,6 +221,8 @@ impl Follower {
         Ok(Follower {
             set: Box::pin(one_set(session, target)),
             pods: Shelf::new(namespaced(session, target), &labels),
+            // Also where none are made now: the set may ask for them later.
+            helpers: Shelf::new(namespaced(session, target), &helper_labels(&latest)),
             revisions: Shelf::new(namespaced(session, target), &labels),
             latest,
         })
@@ -224,6 +240,7 @@ impl Follower {
                 News::Interrupted(words) => Step::Interrupted(words),
             }),
             Some(event) = self.pods.events.next() => Ok(heard(self.pods.take(event)?)),
+            Some(event) = self.helpers.events.next() => Ok(heard(self.helpers.take(event)?)),
             Some(event) = self.revisions.events.next() => Ok(heard(self.revisions.take(event)?)),
             else => Ok(Step::Gone),
         }
@@ -231,10 +248,10 @@ impl Follower {
 
     /// `None` until everything was seen once.
     pub fn picture(&self) -> Option<Picture> {
-        if !self.pods.is_whole || !self.revisions.is_whole {
+        if !self.pods.is_whole || !self.helpers.is_whole || !self.revisions.is_whole {
             return None;
         }
-        let pods = self.pods.objects.values().cloned();
+        let pods = self.pods.objects.values().chain(self.helpers.objects.values()).cloned();
         let revisions = self.revisions.objects.values().map(|revision| RevisionSeen::clone(revision));
         let unseen = [&self.pods.refused, &self.revisions.refused].into_iter().flatten().cloned().collect();
         Some(Picture::new(self.latest.clone(), pods, revisions, unseen))

@@ -1,4 +1,4 @@
-//! Manifests from files, folders and standard input: many documents, lists, YAML or JSON.
+//! Manifests from files, folders, URLs and standard input: many documents, lists, YAML or JSON.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::error::CliError;
+use super::fetch;
 
 /// One object, and where it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +17,8 @@ pub struct Manifest {
 }
 
 /// Reads all objects that are named by `-f`: files, folders (their `.yaml`, `.yml` and `.json` files; those of folders in
-/// them with `--recursive`), and `-` for standard input. Lists are taken apart.
-pub fn read(paths: &[PathBuf], descent: Descent) -> Result<Vec<Manifest>, CliError> {
+/// them with `--recursive`), URLs, and `-` for standard input. Lists are taken apart.
+pub async fn read(paths: &[PathBuf], descent: Descent) -> Result<Vec<Manifest>, CliError> {
     let mut manifests = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -25,6 +26,10 @@ pub fn read(paths: &[PathBuf], descent: Descent) -> Result<Vec<Manifest>, CliErr
             let wrong = |source| CliError::Read { path: "standard input".into(), source };
             std::io::stdin().read_to_string(&mut text).map_err(wrong)?;
             manifests.extend(parse("standard input", &text)?);
+            continue;
+        }
+        if let Some(url) = path.to_str().filter(|path| fetch::is_url(path)) {
+            manifests.extend(parse(url, &fetch::text(url).await?)?);
             continue;
         }
         for file in files(path, descent)? {

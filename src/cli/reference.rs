@@ -8,9 +8,20 @@ const HEAD: &str = "\
 # kubectl asts
 
 What the plugin takes: made from its own definition by `make crds`, and the same as `--help` says.
-Flags under *Connection* stand with every verb; they are kubectl's.
+Flags under *Connection* stand with every verb; they are kubectl's. A server that is named needs no kubeconfig. `HTTPS_PROXY`
+and `NO_PROXY` are obeyed as kubectl obeys them, also for URLs in `-f`. Of kubectl's flags for every command those are not
+taken that would do nothing here: `--cache-dir`, `--disable-compression`, `--kuberc`, `--match-server-version`,
+`--profile`, `--profile-output`, `--warnings-as-errors` and those of its log.
 
 ";
+
+/// What `make screens` has drawn, by verb.
+const SCREENS: [(&str, &str, &str); 4] = [
+    ("kubectl asts plan", "plan", "a plan: the fields that change, and the Pods in waves"),
+    ("kubectl asts diff", "diff", "two templates, line by line"),
+    ("kubectl asts get", "get-watch", "the tree of a set in the middle of a rollout"),
+    ("kubectl asts rollout status", "rollout-status", "a rollout with its bar and the Pods under way"),
+];
 
 /// The page.
 pub fn markdown() -> String {
@@ -38,6 +49,9 @@ fn section(text: &mut String, command: &Command, before: &str) {
         return;
     }
     *text += &format!("\n## {name}\n\n{about}.\n\n");
+    if let Some((_, screen, shows)) = SCREENS.iter().find(|(verb, ..)| *verb == name) {
+        *text += &format!("![{shows}](screens/{screen}.svg)\n\n");
+    }
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");
     *text += &format!("```\n{usage}\n```\n\n");

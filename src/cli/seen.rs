@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::api::AdvancedStatefulSet;
+use crate::api::{AdvancedStatefulSet, names};
+use crate::control::cache::Watched;
 use crate::control::cache::pod::PodObject;
 use crate::control::cache::revision::RevisionObject;
 use crate::control::cache::watched::resource;
@@ -43,7 +44,9 @@ impl<'de> Deserialize<'de> for PodSeen {
         let ip = value.pointer("/status/podIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(str::to_owned);
         let object: PodObject = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
         let metadata = object.metadata.clone();
-        Ok(PodSeen { metadata, facts: Arc::new(object.whole()), ip })
+        let is_helper = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(names::PRE_PULL_LABEL));
+        let facts = if is_helper { object.into_facts().unwrap_or_default() } else { object.whole() };
+        Ok(PodSeen { metadata, facts: Arc::new(facts), ip })
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Picture {
     pub set: AdvancedStatefulSet,
     /// By name.
     pub pods: BTreeMap<String, Arc<PodSeen>>,
+    /// Pods that make nodes pull its images ahead.
+    pub helpers: Vec<Arc<PodSeen>>,
     /// By number.
     pub revisions: Vec<RevisionSeen>,
     /// What could not be looked at, in the server's words.
@@ -84,9 +89,16 @@ impl Picture {
         unseen: Vec<String>,
     ) -> Picture {
         let uid = set.metadata.uid.clone().unwrap_or_default();
-        let pods = pods.into_iter().filter(|pod| pod.facts.controller.as_ref().is_some_and(|owner| *owner.uid == *uid));
-        let pods = pods.map(|pod| (pod.facts.name.to_string(), pod)).collect();
-        Picture { pods, revisions: controlled(&uid, revisions), unseen, set }
+        let (mut members, mut helpers) = (BTreeMap::new(), Vec::new());
+        for pod in pods {
+            let is_of = |owner: &str| *owner == *uid && !uid.is_empty();
+            if pod.facts.helper.as_ref().is_some_and(|helper| is_of(&helper.owner_uid)) {
+                helpers.push(pod);
+            } else if pod.facts.controller.as_ref().is_some_and(|owner| is_of(&owner.uid)) {
+                members.insert(pod.facts.name.to_string(), pod);
+            }
+        }
+        Picture { pods: members, helpers, revisions: controlled(&uid, revisions), unseen, set }
     }
 
     /// As long as nothing but the set was seen.

@@ -34,7 +34,7 @@ pub struct Selection {
     /// Names of sets: NAME, asts/NAME, or asts NAME; asts alone chooses all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Files, folders, or - for standard input, that name the sets
+    /// Files, folders, URLs, or - for standard input, that name the sets
     #[arg(short, long, value_name = "FILE", value_delimiter = ',')]
     pub filename: Vec<PathBuf>,
     /// Folder of a kustomization that names the sets; needs kubectl
@@ -103,7 +103,7 @@ impl Selection {
     /// The chosen sets, in the order given. Those that are named are not looked up here.
     pub async fn targets(&self, session: &Session) -> Result<Vec<Target>, CliError> {
         if self.kustomize.is_some() || !self.filename.is_empty() {
-            let named = self.in_files(session)?;
+            let named = self.in_files(session).await?;
             return match &self.selector {
                 None => Ok(named),
                 Some(selector) => {
@@ -128,7 +128,7 @@ impl Selection {
         }
     }
 
-    fn in_files(&self, session: &Session) -> Result<Vec<Target>, CliError> {
+    async fn in_files(&self, session: &Session) -> Result<Vec<Target>, CliError> {
         if !self.names.is_empty() {
             let message = "when paths, URLs, or stdin is provided as resource input, you may not specify resource arguments as well";
             return Err(CliError::Usage(message.into()));
@@ -137,7 +137,7 @@ impl Selection {
             Some(folder) => manifest::parse(&folder.display().to_string(), &print::kustomized(folder)?)?,
             None => {
                 let descent = if self.recursive { Descent::Recursive } else { Descent::OneFolder };
-                manifest::read(&self.filename, descent)?
+                manifest::read(&self.filename, descent).await?
             }
         };
         let sets = manifests.iter().filter(|it| is_set(&it.object));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::phase::{Measure, Phase, Standing, standing};
+use super::pulls::{Pull, pulls};
 use super::rollout::verdict::{condition, is_observed, is_paused, wanted};
 use super::seen::{Picture, PodSeen, RevisionSeen};
 use crate::api::names::conditions as types;
@@ -44,6 +45,9 @@ pub struct Tree {
     pub revisions: Vec<RevisionNode>,
     /// Pods whose label names none of these revisions.
     pub unknown_revision: Vec<PodNode>,
+    /// What nodes pull ahead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pulls: Vec<Pull>,
     /// Slots without a Pod, the first few.
     pub missing: Vec<String>,
     pub missing_count: usize,
@@ -152,6 +156,7 @@ pub fn tree(picture: &Picture, now: Timestamp) -> Tree {
         deleting: set.metadata.deletion_timestamp.is_some(),
         revisions,
         unknown_revision: by_revision.remove(&None).unwrap_or_default(),
+        pulls: pulls(&picture.helpers, &outdated(picture, measure.update)),
         missing_count: missing.len(),
         missing: missing.into_iter().take(MISSING_MAX).collect(),
         notes: notes(picture),
@@ -199,6 +204,18 @@ fn pod_node(set: &str, pod: &PodSeen, revision: Option<&RevisionSeen>, measure: 
         node: facts.node.as_deref().map(str::to_owned),
         ip: pod.ip.clone(),
     }
+}
+
+/// The names of Pods that are to be updated, by node, the highest ordinal first.
+fn outdated(picture: &Picture, update: Option<&str>) -> BTreeMap<String, Vec<String>> {
+    let mut pods: Vec<&PodSeen> = picture.pods.values().map(|pod| &**pod).collect();
+    pods.sort_by_key(|pod| std::cmp::Reverse(pod.facts.ordinal_of(picture.name())));
+    let mut by_node: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for pod in pods.into_iter().filter(|pod| update.is_some_and(|update| update != pod.facts.revision_label())) {
+        let node = pod.facts.node.as_deref().unwrap_or_default();
+        by_node.entry(node.to_owned()).or_default().push(pod.facts.name.to_string());
+    }
+    by_node
 }
 
 fn missing(picture: &Picture, spec: Option<&ValidSpec>) -> Vec<String> {

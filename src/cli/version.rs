@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::connect::{ConnectionFlags, Session};
-use super::error::{CliError, with_sources};
+use super::error::{CliError, of_client};
 use super::output::clean;
 use super::phase::{seconds_between, short_span};
 use crate::api::names;
@@ -104,7 +104,7 @@ impl Version {
                 Ok(unknown(format!("there is no Lease {place}: no manager, or one with --leader-elect=false")))
             }
             Err(kube::Error::Api(status)) if status.code == 403 => Ok(unknown(status.message.clone())),
-            Err(error) => Ok(unknown(with_sources(&error))),
+            Err(error) => Ok(unknown(of_client(&error))),
         }
     }
 }

@@ -7,12 +7,13 @@ use kube::api::{DynamicObject, PostParams};
 
 use super::steps::Work;
 use crate::cli::error::CliError;
-use crate::cli::migrate::access::{self, Right};
+use crate::cli::migrate::access::Right;
 use crate::cli::migrate::facts::{self, counted, some_of};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
 use crate::cli::migrate::manager::{self, LeaseFlags};
-use crate::cli::migrate::record::{self, Release};
+use crate::cli::migrate::preflight::{self, Verdict};
+use crate::cli::migrate::record::Release;
 use crate::cli::migrate::surroundings;
 use crate::model::Ordinal;
 
@@ -28,24 +29,9 @@ const RIGHTS: [Right; 6] = [
 
 /// Looks at everything, and changes nothing.
 pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Result<Findings, CliError> {
-    let mut findings = Findings::default();
-    let claims = facts::text(old, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete");
-    let mut rights = RIGHTS.to_vec();
-    rights.push(Right::to("delete", work.moving.from.group, work.moving.from.plural));
-    if old.data.pointer("/spec/volumeClaimTemplates").is_some() {
-        rights.push(Right::to("list", "", "persistentvolumeclaims"));
-    }
-    if claims {
-        rights.push(Right::to("patch", work.moving.from.group, work.moving.from.plural));
-    }
-    let missing = access::missing(&work.moving.session, &rights).await?;
-    if !missing.is_empty() {
-        findings.refuse(format!("you may not, in namespace {}: {}", work.moving.session.namespace, missing.join(", ")));
-        return Ok(findings);
-    }
-    findings.fine("you have the rights for it");
-    if record::read::<Release>(old).is_some() {
-        findings.refuse("a release to this StatefulSet is under way: call release again to end it first");
+    let under_way = "a release to this StatefulSet is under way: call release again to end it first";
+    let (mut findings, verdict) = preflight::begin::<Release>(&work.moving, old, &RIGHTS, under_way).await?;
+    if verdict == Verdict::Ends {
         return Ok(findings);
     }
     if !is_served(work).await? {
@@ -59,7 +45,7 @@ pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Resul
     owners(old, &mut findings);
     let pods = facts::pods(&work.moving.session, old).await?;
     pods_and_rollout(old, &pods, work.moving.from.shown, &mut findings);
-    if claims {
+    if preflight::deletes_claims(old) {
         findings.note(
             "whenDeleted is Delete: the StatefulSet lets its claims go before it is deleted, the new set takes them",
         );

@@ -13,7 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
 use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
 use crate::cli::migrate::patience::Look;
-use crate::cli::migrate::record::Adoption;
+use crate::cli::migrate::record::{Adoption, Giver};
 use crate::cli::output::say;
 use crate::model::revision::hash;
 
@@ -138,9 +138,11 @@ impl Transfer for Work {
         })?;
         let update = facts::text(old, "/status/updateRevision");
         let record = Adoption {
-            from: self.moving.from.shown.to_owned(),
-            uid: uid(&old.metadata).to_owned(),
-            spec: wanted.hash,
+            giver: Giver {
+                from: self.moving.from.shown.to_owned(),
+                uid: uid(&old.metadata).to_owned(),
+                spec: wanted.hash,
+            },
             resume: wanted.resume,
             complete: earlier.map_or_else(|| outdated(pods.values(), update).is_empty(), |earlier| earlier.complete),
         };

@@ -40,7 +40,9 @@ Where the plugin is called as kubectl-asts:
   source <(kubectl-asts completion bash)
   kubectl-asts completion zsh > \"${fpath[1]}/_kubectl-asts\"
   kubectl-asts completion fish > ~/.config/fish/completions/kubectl-asts.fish
-  kubectl-asts completion powershell | Out-String | Invoke-Expression")]
+  kubectl-asts completion powershell | Out-String | Invoke-Expression
+
+Bash is tested with every change; zsh 5.9 and fish 3.6 were tried by hand; PowerShell was not tried.")]
 pub struct Completion {
     /// For which program
     #[arg(value_enum)]

@@ -31,7 +31,7 @@ Examples:
   # Pods are updated in place from now on
   kubectl asts convert -f web.yaml --pod-update-policy InPlaceIfPossible")]
 pub struct Convert {
-    /// Files, folders, or - for standard input, with the manifests
+    /// Files, folders, URLs, or - for standard input, with the manifests
     #[arg(short, long, value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
@@ -88,9 +88,9 @@ struct Outcome {
 }
 
 impl Convert {
-    pub(super) fn run(self) -> Result<Exit, CliError> {
+    pub(super) async fn run(self) -> Result<Exit, CliError> {
         let descent = if self.recursive { Descent::Recursive } else { Descent::OneFolder };
-        let manifests = manifest::read(&self.filename, descent)?;
+        let manifests = manifest::read(&self.filename, descent).await?;
         if manifests.is_empty() {
             return Err(CliError::Failed("no objects found".into()));
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::output::clean;
 use crate::cli::phase::{Phase, seconds_between, short_span};
+use crate::cli::pulls::Pull;
 use crate::cli::terminal::{Paint, Tone, columns, cut, cut_middle, wrapped};
 use crate::cli::tree::{Made, Note, PodNode, RevisionNode, Tree};
 
@@ -32,6 +33,8 @@ struct Row {
     cells: [String; 6],
     tone: Tone,
     name_tone: Tone,
+    /// Its state takes the room of the other columns.
+    spills: bool,
 }
 
 /// The lines of a set: the table, then the notes.
@@ -80,6 +83,10 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
     if !tree.unknown_revision.is_empty() {
         let row = Row { name: "unknown revision".into(), name_tone: Tone::Bad, ..Row::default() };
         branches.push((row, pod_rows(&tree.unknown_revision, now)));
+    }
+    if !tree.pulls.is_empty() {
+        let row = Row { name: "pulled ahead".into(), name_tone: Tone::Busy, ..Row::default() };
+        branches.push((row, tree.pulls.iter().map(|pull| pull_row(pull, now)).collect()));
     }
     if tree.missing_count > 0 {
         let row = Row { name: format!("missing ({})", tree.missing_count), name_tone: Tone::Busy, ..Row::default() };
@@ -145,6 +152,12 @@ fn pod_row(pod: &PodNode, now: Timestamp) -> Row {
     }
 }
 
+fn pull_row(pull: &Pull, now: Timestamp) -> Row {
+    let mut cells: [String; 6] = Default::default();
+    cells[0] = pull.words(now);
+    Row { name: pull.name.clone(), cells, tone: tone(pull.phase), spills: true, ..Row::default() }
+}
+
 /// The colour of a phase.
 pub fn tone(phase: Phase) -> Tone {
     match phase {
@@ -164,9 +177,10 @@ struct Layout {
 
 fn layout(rows: &[Row], width: Option<usize>) -> Layout {
     let widest = |of: &dyn Fn(&Row) -> usize, title: &str| rows.iter().map(of).fold(columns(title), usize::max);
+    let cell = |row: &Row, index: usize| if row.spills { 0 } else { columns(&row.cells[index]) };
     let mut layout = Layout {
         name: widest(&|row| columns(&row.branch) + columns(&row.name), "NAME"),
-        cells: std::array::from_fn(|index| Some(widest(&|row| columns(&row.cells[index]), TITLES[index]))),
+        cells: std::array::from_fn(|index| Some(widest(&|row| cell(row, index), TITLES[index]))),
     };
     let Some(width) = width else { return layout };
     let needed = |layout: &Layout| layout.name + layout.cells.iter().flatten().map(|cell| cell + GAP).sum::<usize>();
@@ -264,6 +278,7 @@ mod tests {
                 revision(1, false, vec![pod(&format!("{name}-1"), Phase::Available, "ready")]),
             ],
             unknown_revision: Vec::new(),
+            pulls: Vec::new(),
             missing: vec![format!("{name}-0")],
             missing_count: 1,
             notes: vec![Note {
@@ -291,6 +306,28 @@ web                  2/3 ready, 1/3 updated                              3m30s
    └─ web-0
 Progressing WaitingForPods: Pod web-2 [2J is not Ready";
         assert_eq!(drawn(&sample("web"), None, false).join("\n"), expected);
+    }
+
+    #[test]
+    fn what_is_pulled_ahead_takes_no_room_from_the_pods() {
+        let mut tree = sample("web");
+        let before = drawn(&tree, Some(80), false);
+        tree.pulls.push(Pull {
+            name: "web-x-pull".into(),
+            node: "node-1".into(),
+            images: Vec::new(),
+            pods: vec!["web-1".into()],
+            phase: Phase::Pulling,
+            state: "pulls",
+            message: "registry.example/quite/a/long/name:v2".into(),
+            since: Some(at(3)),
+        });
+        let lines = drawn(&tree, Some(80), false);
+        assert_eq!(lines[6], "├─ pulled ahead");
+        assert_eq!(lines[7].trim(), "│  └─ web-x-pull     node-1 pulls for 7s: registry.example/quite/a/long/name:v2…");
+        assert!(drawn(&tree, None, false)[7].ends_with("name:v2, web-1 waits"));
+        let columns_of = |lines: &[String]| lines[0].split_whitespace().count();
+        assert_eq!(columns_of(&lines), columns_of(&before));
     }
 
     #[test]

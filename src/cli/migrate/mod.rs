@@ -8,6 +8,7 @@ pub mod kinds;
 pub mod manager;
 pub mod moving;
 pub mod patience;
+pub mod preflight;
 pub mod record;
 pub mod stage;
 pub mod surroundings;

@@ -103,7 +103,7 @@ impl Moving {
             let (old, new, found) = match self.looked_at::<T::Record>().await? {
                 Stage::Done => return Ok(None),
                 Stage::Alone { record, .. } => {
-                    self.gone(record.uid()).await?;
+                    self.gone(&record.giver().uid).await?;
                     tell(4, format!("{} is deleted, its Pods are left", self.old_shown()));
                     return Ok(Some(record));
                 }
@@ -116,7 +116,7 @@ impl Moving {
             tell(1, format!("{} is made, and touches no Pod yet", self.new_shown()));
             let pods = facts::pods(&self.session, &old).await?;
             let (wanted, record) = transfer.wanted(&old, &pods, Some(&found))?;
-            if record.spec() != found.spec() {
+            if record.giver().spec != found.giver().spec {
                 self.follow(&new, wanted, &record).await?;
                 continue;
             }
@@ -217,7 +217,7 @@ impl Moving {
     async fn delete<T: Transfer>(&self, transfer: &T, record: &T::Record, old: DynamicObject) -> Result<(), CliError> {
         let pods = facts::pods(&self.session, &old).await?;
         let (_, now) = transfer.wanted(&old, &pods, Some(record))?;
-        if now.spec() != record.spec() {
+        if now.giver().spec != record.giver().spec {
             return Ok(());
         }
         self.patience
@@ -231,7 +231,7 @@ impl Moving {
             })
             .await?;
         if writes::delete_orphaning(&self.old, &old).await? == Met::Yes {
-            self.gone(record.uid()).await?;
+            self.gone(&record.giver().uid).await?;
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ impl Moving {
         let goes_with_set = facts::text(&new, WHEN_DELETED) == Some("Delete");
         for claim in &claims {
             let name = claim.metadata.name.as_deref().unwrap_or_default();
-            if is_owned_by(claim, record.uid()) {
+            if is_owned_by(claim, &record.giver().uid) {
                 return Ok(Look::Waiting(format!("claim {name} still names {} as its owner", self.old_shown())));
             }
             if goes_with_set && !is_owned_by(claim, set_uid) {

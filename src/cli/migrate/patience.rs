@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::error::{CliError, with_sources};
+use crate::cli::error::{CliError, of_client};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
@@ -42,7 +42,7 @@ impl Patience {
             let waiting = match look().await {
                 Ok(Look::Done(found)) => return Ok(found),
                 Ok(Look::Waiting(what)) => what,
-                Err(CliError::Api(error)) if passes(&error) => with_sources(&*error),
+                Err(CliError::Api(error)) if passes(&error) => of_client(&error),
                 Err(error) => return Err(error),
             };
             if self.until.is_some_and(|until| Instant::now() >= until) {

@@ -8,21 +8,25 @@ use serde_json::Value;
 /// A hand-over under way, as an annotation of the set that takes the Pods.
 pub trait Record: Serialize + DeserializeOwned {
     const ANNOTATION: &'static str;
-    /// The kind of the set that gives them, as it is printed.
-    fn from(&self) -> &str;
-    /// The UID of that set.
-    fn uid(&self) -> &str;
+    fn giver(&self) -> &Giver;
+}
+
+/// The set that gives its Pods away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Giver {
+    /// Its kind, as it is printed.
+    pub from: String,
+    pub uid: String,
     /// Hash of what its spec became: it may change until it is deleted.
-    fn spec(&self) -> &str;
+    pub spec: String,
 }
 
 /// Of an AdvancedStatefulSet that takes over from another kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adoption {
-    pub from: String,
-    pub uid: String,
-    pub spec: String,
+    #[serde(flatten)]
+    pub giver: Giver,
     /// The set is paused only while it takes over.
     pub resume: bool,
     /// Every Pod was on the old set's newest revision.
@@ -33,9 +37,8 @@ pub struct Adoption {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Release {
-    pub from: String,
-    pub uid: String,
-    pub spec: String,
+    #[serde(flatten)]
+    pub giver: Giver,
     /// The revision label of its Pods, all of which are on its newest revision.
     pub revision: String,
     /// `updateStrategy` when all is done.
@@ -45,32 +48,16 @@ pub struct Release {
 impl Record for Adoption {
     const ANNOTATION: &'static str = "apps.asts.dev/adoption";
 
-    fn from(&self) -> &str {
-        &self.from
-    }
-
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    fn spec(&self) -> &str {
-        &self.spec
+    fn giver(&self) -> &Giver {
+        &self.giver
     }
 }
 
 impl Record for Release {
     const ANNOTATION: &'static str = "apps.asts.dev/release";
 
-    fn from(&self) -> &str {
-        &self.from
-    }
-
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    fn spec(&self) -> &str {
-        &self.spec
+    fn giver(&self) -> &Giver {
+        &self.giver
     }
 }
 

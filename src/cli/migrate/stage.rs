@@ -50,10 +50,10 @@ pub fn of<R: Record>(
             to.shown,
             named(&new)
         )),
-        (_, Some(new), Some(record)) if record.from() != from.shown => {
-            said(format!("{}/{} takes over from {}: end that first", to.shown, named(&new), record.from()))
+        (_, Some(new), Some(record)) if record.giver().from != from.shown => {
+            said(format!("{}/{} takes over from {}: end that first", to.shown, named(&new), record.giver().from))
         }
-        (Some(old), Some(new), Some(record)) if uid(&old.metadata) != record.uid() => {
+        (Some(old), Some(new), Some(record)) if uid(&old.metadata) != record.giver().uid => {
             let told = format!(
                 "{}/{name} was deleted for {}/{name}, and another was made since then (UID {}): keep whoever made it \
                  from making it again, delete it with --cascade=orphan, and call again",
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::cli::migrate::kinds::{KRUISE, NATIVE, OURS};
-    use crate::cli::migrate::record::Adoption;
+    use crate::cli::migrate::record::{Adoption, Giver};
 
     fn object(metadata: Value) -> DynamicObject {
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
@@ -97,7 +97,8 @@ mod tests {
     }
 
     fn record() -> Adoption {
-        Adoption { from: "statefulset.apps".into(), uid: "old".into(), spec: "h".into(), resume: true, complete: true }
+        let giver = Giver { from: "statefulset.apps".into(), uid: "old".into(), spec: "h".into() };
+        Adoption { giver, resume: true, complete: true }
     }
 
     fn going(mut object: DynamicObject) -> DynamicObject {

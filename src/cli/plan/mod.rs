@@ -14,7 +14,7 @@ mod report;
 mod spec_fields;
 mod text;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -26,6 +26,7 @@ use super::error::CliError;
 use super::manifest::{self, Descent, Manifest};
 use super::output::{Format, formatted};
 use super::target::{Target, is_set, parse_names};
+use super::terminal::{Colour, Surroundings};
 use crate::control::abilities::InPlace;
 use crate::model::{Patterns, Snapshot};
 use crate::plan::explain::{Explained, explain};
@@ -68,7 +69,7 @@ pub struct PlanFlags {
     /// Names of sets that are there: NAME, asts/NAME, or asts NAME
     #[arg(value_name = "NAME", required_unless_present = "filename")]
     names: Vec<String>,
-    /// Files, folders, or - for standard input, with the sets as they are to be
+    /// Files, folders, URLs, or - for standard input, with the sets as they are to be
     #[arg(short, long, value_name = "FILE", conflicts_with = "names")]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
@@ -86,6 +87,9 @@ pub struct PlanFlags {
     /// How the plan is printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    /// When to use colours
+    #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]
+    color: Colour,
     /// Apply the files as kubectl apply --server-side does
     #[arg(long, requires = "filename")]
     server_side: bool,
@@ -135,7 +139,7 @@ impl PlanFlags {
                 reports.push(plan_one(&session, &settings, proposal).await?);
             }
         } else {
-            for (target, manifest) in self.manifests(&session)? {
+            for (target, manifest) in self.manifests(&session).await? {
                 let proposal = propose::of_manifest(&session, target, &manifest, &self.edits, &self.applying()).await?;
                 reports.push(plan_one(&session, &settings, proposal).await?);
             }
@@ -167,9 +171,9 @@ impl PlanFlags {
         }
     }
 
-    fn manifests(&self, session: &Session) -> Result<Vec<(Target, Manifest)>, CliError> {
+    async fn manifests(&self, session: &Session) -> Result<Vec<(Target, Manifest)>, CliError> {
         let descent = if self.recursive { Descent::Recursive } else { Descent::OneFolder };
-        let manifests = manifest::read(&self.filename, descent)?;
+        let manifests = manifest::read(&self.filename, descent).await?;
         let sets: Vec<Manifest> = manifests.into_iter().filter(|it| is_set(&it.object)).collect();
         if sets.is_empty() {
             return Err(CliError::Failed("there is no AdvancedStatefulSet in the files".into()));
@@ -181,8 +185,8 @@ impl PlanFlags {
         let mut out = std::io::stdout().lock();
         let format = match self.output {
             Output::Text => {
-                let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-                let texts: Vec<String> = reports.iter().map(|one| text::text(one, colours.into())).collect();
+                let paint = self.color.paint(&Surroundings::here());
+                let texts: Vec<String> = reports.iter().map(|one| text::text(one, paint)).collect();
                 out.write_all(texts.join("\n").as_bytes())?;
                 return Ok(());
             }

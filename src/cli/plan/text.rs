@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::report::{FieldReport, MoveReport, PodAction, PodReport, Report, RevisionState, WaveReport};
 use crate::cli::output::clean;
+use crate::cli::terminal::{Paint, Tone};
 
 const WIDTH: usize = 80;
 /// Waves that are shown; of more, the first ones and the last.
@@ -11,73 +12,37 @@ const WAVES_SHOWN: usize = 12;
 /// Longest value that is shown.
 const VALUE_LETTERS_MAX: usize = 60;
 
-/// Whether the output may be coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    Off,
-    On,
-}
-
-impl From<bool> for Colours {
-    fn from(on: bool) -> Self {
-        if on { Colours::On } else { Colours::Off }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Ink {
-    Bold,
-    Dim,
-    Green,
-    Yellow,
-    Red,
-}
-
 /// The text that is being written.
 struct Page {
     text: String,
-    colours: Colours,
+    paint: Paint,
 }
 
 impl Page {
-    fn ink(&self, ink: Ink, text: &str) -> String {
-        if self.colours == Colours::Off {
-            return text.to_owned();
-        }
-        let code = match ink {
-            Ink::Bold => 1,
-            Ink::Dim => 2,
-            Ink::Green => 32,
-            Ink::Yellow => 33,
-            Ink::Red => 31,
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
-    }
-
     fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
     }
 
     fn heading(&mut self, text: &str) {
-        let text = self.ink(Ink::Bold, text);
+        let text = self.paint.text(Tone::Strong, text);
         self.text.push('\n');
         self.line(&text);
     }
 
     /// Words in lines, each begun with so many blanks.
-    fn words(&mut self, indent: usize, ink: Option<Ink>, words: &str) {
-        for line in wrapped(words, WIDTH - indent) {
-            let line = ink.map_or_else(|| line.clone(), |ink| self.ink(ink, &line));
+    fn words(&mut self, indent: usize, tone: Tone, words: &str) {
+        for line in wrapped(&clean(words), WIDTH - indent) {
+            let line = self.paint.text(tone, &line);
             self.line(&format!("{:indent$}{line}", ""));
         }
     }
 }
 
 /// The whole text.
-pub fn text(report: &Report, colours: Colours) -> String {
-    let mut page = Page { text: String::new(), colours };
-    let summary = page.ink(Ink::Bold, &summary(report));
+pub fn text(report: &Report, paint: Paint) -> String {
+    let mut page = Page { text: String::new(), paint };
+    let summary = page.paint.text(Tone::Strong, &summary(report));
     page.line(&summary);
     revision(&mut page, report);
     fields(&mut page, report);
@@ -127,7 +92,7 @@ fn revision(page: &mut Page, report: &Report) {
         RevisionState::Reused => "reused".to_owned(),
     };
     let from = revision.current.as_ref().map(|name| format!(", in place of {name}")).unwrap_or_default();
-    page.words(0, None, &format!("Revision {} ({what}){from}", revision.name));
+    page.words(0, Tone::Plain, &format!("Revision {} ({what}){from}", revision.name));
 }
 
 fn fields(page: &mut Page, report: &Report) {
@@ -140,7 +105,7 @@ fn fields(page: &mut Page, report: &Report) {
         }
         if many && !same_pods {
             let from = field.from_revision.as_deref().unwrap_or("no revision that is known");
-            page.words(2, None, &format!("{}, on {from}:", names(&field.pods)));
+            page.words(2, Tone::Plain, &format!("{}, on {from}:", names(&field.pods)));
         }
         one_field(page, field);
         last = Some(field);
@@ -149,18 +114,18 @@ fn fields(page: &mut Page, report: &Report) {
 
 fn one_field(page: &mut Page, field: &FieldReport) {
     const MARKS_WIDTH: usize = "Dynamic  re-created".len();
-    let (verdict, ink) = if field.in_place { ("in place", Ink::Green) } else { ("re-created", Ink::Yellow) };
-    let marks = format!("{:<8} {}", field.class, page.ink(ink, verdict));
+    let (verdict, tone) = if field.in_place { ("in place", Tone::Good) } else { ("re-created", Tone::Busy) };
+    let marks = format!("{:<8} {}", field.class, page.paint.text(tone, verdict));
     let path = clean(&field.path);
     let room = WIDTH - MARKS_WIDTH - 4;
     if path.chars().count() <= room {
         page.line(&format!("  {path:<room$}  {marks}"));
     } else {
-        page.words(2, None, &path);
+        page.words(2, Tone::Plain, &path);
         page.line(&format!("    {marks}"));
     }
-    page.words(4, None, &change(field.old.as_ref(), field.new.as_ref()));
-    page.words(4, Some(Ink::Dim), &field.why);
+    page.words(4, Tone::Plain, &change(field.old.as_ref(), field.new.as_ref()));
+    page.words(4, Tone::Faint, &field.why);
 }
 
 /// `old -> new`; `+ new` and `- old` for what comes and goes.
@@ -190,7 +155,7 @@ fn spec_fields(page: &mut Page, report: &Report) {
     }
     page.heading("Fields of the set");
     for field in &report.spec_fields {
-        page.words(2, None, &format!("{}: {}", clean(&field.path), change(Some(&field.old), Some(&field.new))));
+        page.words(2, Tone::Plain, &format!("{}: {}", field.path, change(Some(&field.old), Some(&field.new))));
     }
 }
 
@@ -219,17 +184,17 @@ fn one_wave(page: &mut Page, report: &Report, wave: &WaveReport, digits: usize, 
             left.into_iter().partition(|one| is_like(one, first));
         left = others;
         let names: Vec<&str> = same.iter().map(|one| one.name.as_str()).collect();
-        let (what, ink) = done(first.action);
+        let (what, tone) = done(first.action);
         let lines = wrapped(&names.join(" "), WIDTH - digits - 18);
         for (index, line) in lines.iter().enumerate() {
             let what = if index == 0 { what } else { "" };
-            let what = page.ink(ink, &format!("{what:<12}"));
+            let what = page.paint.text(tone, &format!("{what:<12}"));
             page.line(&format!("  {number:>digits$}  {what}  {line}"));
             number.clear();
         }
         let why = reason(report, first);
         if !why.is_empty() && *told != why {
-            page.words(digits + 18, Some(Ink::Dim), &clean(&why));
+            page.words(digits + 18, Tone::Faint, &why);
             *told = why;
         }
     }
@@ -250,17 +215,17 @@ fn is_like(one: &MoveReport, other: &MoveReport) -> bool {
     one.action == other.action && (one.why == other.why || one.action == PodAction::Create)
 }
 
-fn done(action: PodAction) -> (&'static str, Ink) {
+fn done(action: PodAction) -> (&'static str, Tone) {
     match action {
-        PodAction::InPlace => ("in place", Ink::Green),
-        PodAction::Recreate => ("re-created", Ink::Yellow),
-        PodAction::Create => ("made", Ink::Green),
-        PodAction::Remove => ("removed", Ink::Red),
-        PodAction::Adopt => ("adopted", Ink::Green),
-        PodAction::Release => ("released", Ink::Yellow),
-        PodAction::GrowClaims => ("claims grow", Ink::Green),
-        PodAction::Prepare => ("begun", Ink::Yellow),
-        PodAction::None => ("unchanged", Ink::Dim),
+        PodAction::InPlace => ("in place", Tone::Good),
+        PodAction::Recreate => ("re-created", Tone::Busy),
+        PodAction::Create => ("made", Tone::Good),
+        PodAction::Remove => ("removed", Tone::Bad),
+        PodAction::Adopt => ("adopted", Tone::Good),
+        PodAction::Release => ("released", Tone::Busy),
+        PodAction::GrowClaims => ("claims grow", Tone::Good),
+        PodAction::Prepare => ("begun", Tone::Busy),
+        PodAction::None => ("unchanged", Tone::Faint),
     }
 }
 
@@ -283,9 +248,9 @@ fn held(page: &mut Page, report: &Report) {
             _ => ("they wait for others", "after that"),
         };
         let would = first.would.map(|would| format!("; {later}: {}", done(would).0)).unwrap_or_default();
-        page.words(2, None, &format!("{}: {by}{would}", first_ones(&names)));
+        page.words(2, Tone::Plain, &format!("{}: {by}{would}", first_ones(&names)));
         if let Some(why) = &first.why {
-            page.words(4, Some(Ink::Dim), &clean(why));
+            page.words(4, Tone::Faint, why);
         }
     }
 }
@@ -298,11 +263,15 @@ fn claims(page: &mut Page, report: &Report) {
     let made: Vec<&str> =
         report.claims.iter().filter(|claim| claim.action == "create").map(|claim| claim.name.as_str()).collect();
     if !made.is_empty() {
-        page.words(2, None, &format!("made: {}", first_ones(&made)));
+        page.words(2, Tone::Plain, &format!("made: {}", first_ones(&made)));
     }
     for claim in report.claims.iter().filter(|claim| claim.action == "grow") {
         let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), size);
-        page.words(2, None, &format!("grown: {}: {} -> {}", claim.name, size(claim.from_bytes), size(claim.to_bytes)));
+        page.words(
+            2,
+            Tone::Plain,
+            &format!("grown: {}: {} -> {}", claim.name, size(claim.from_bytes), size(claim.to_bytes)),
+        );
     }
 }
 
@@ -330,7 +299,7 @@ fn blocked(page: &mut Page, report: &Report) {
     }
     page.heading("What stands in the way");
     for one in &report.blocked {
-        page.words(2, Some(Ink::Yellow), &format!("{}: {}", one.reason, clean(&one.message)));
+        page.words(2, Tone::Busy, &format!("{}: {}", one.reason, one.message));
     }
 }
 
@@ -340,7 +309,7 @@ fn notes(page: &mut Page, report: &Report) {
     }
     page.heading("Notes");
     for note in &report.notes {
-        page.words(2, Some(Ink::Dim), &clean(note));
+        page.words(2, Tone::Faint, note);
     }
 }
 

@@ -68,7 +68,7 @@ fn report(waves: usize) -> Report {
 
 #[test]
 fn a_plan_fits_80_columns_and_names_all_it_has() {
-    let text = text(&report(3), Colours::Off);
+    let text = text(&report(3), Paint { on: false });
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     for words in [
@@ -88,20 +88,20 @@ fn a_plan_fits_80_columns_and_names_all_it_has() {
 
 #[test]
 fn of_many_waves_the_first_and_the_last_are_shown() {
-    let text = text(&report(200), Colours::Off);
+    let text = text(&report(200), Paint { on: false });
     assert!(text.contains("… 189 waves more\n"), "{text}");
     assert!(text.contains("\n  200  in place") && !text.contains("\n   11  in place"), "{text}");
 }
 
 #[test]
 fn colours_change_nothing_but_colours() {
-    let coloured = text(&report(2), Colours::On);
+    let coloured = text(&report(2), Paint { on: true });
     let mut bare = String::new();
     let mut parts = coloured.split('\u{1b}');
     bare.push_str(parts.next().unwrap_or_default());
     parts.for_each(|part| bare.push_str(part.split_once('m').map_or("", |(_, rest)| rest)));
     assert_ne!(coloured, bare);
-    assert_eq!(bare, text(&report(2), Colours::Off));
+    assert_eq!(bare, text(&report(2), Paint { on: false }));
 }
 
 #[test]

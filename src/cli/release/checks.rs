@@ -7,20 +7,20 @@ use serde_json::Value;
 use super::steps::Work;
 use crate::api::names;
 use crate::cli::error::CliError;
-use crate::cli::migrate::access::{self, Right};
+use crate::cli::migrate::access::Right;
 use crate::cli::migrate::facts::{self, counted, some_of, uid};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
 use crate::cli::migrate::moving::{Pods, Transfer, outdated};
-use crate::cli::migrate::record::{self, Adoption};
+use crate::cli::migrate::preflight::{self, Verdict};
+use crate::cli::migrate::record::Adoption;
 use crate::cli::migrate::surroundings;
 
-const RIGHTS: [Right; 10] = [
+const RIGHTS: [Right; 9] = [
     Right::to("create", "apps", "statefulsets"),
     Right::to("get", "apps", "statefulsets"),
     Right::to("patch", "apps", "statefulsets"),
     Right::to("update", "apps", "statefulsets"),
-    Right::to("delete", "apps.asts.dev", "advancedstatefulsets"),
     Right::to("list", "", "pods"),
     Right::to("patch", "", "pods"),
     Right::to("list", "apps", "controllerrevisions"),
@@ -40,24 +40,10 @@ pub enum Loss {
 
 /// Looks at everything, and changes nothing.
 pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findings, CliError> {
-    let mut findings = Findings::default();
     let session = &work.moving.session;
-    let mut rights = RIGHTS.to_vec();
-    if old.data.pointer("/spec/volumeClaimTemplates").is_some() {
-        rights.push(Right::to("list", "", "persistentvolumeclaims"));
-    }
-    let claims = facts::text(old, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete");
-    if claims {
-        rights.push(Right::to("patch", "apps.asts.dev", "advancedstatefulsets"));
-    }
-    let missing = access::missing(session, &rights).await?;
-    if !missing.is_empty() {
-        findings.refuse(format!("you may not, in namespace {}: {}", session.namespace, missing.join(", ")));
-        return Ok(findings);
-    }
-    findings.fine("you have the rights for it");
-    if record::read::<Adoption>(old).is_some() {
-        findings.refuse("an adoption to this set is under way: call adopt again to end it first");
+    let under_way = "an adoption to this set is under way: call adopt again to end it first";
+    let (mut findings, verdict) = preflight::begin::<Adoption>(&work.moving, old, &RIGHTS, under_way).await?;
+    if verdict == Verdict::Ends {
         return Ok(findings);
     }
     if work.moving.name.len() > NATIVE_NAME_BYTES_MAX {
@@ -83,7 +69,7 @@ pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findin
         findings.note(format!("{} not Ready", counted(unready, "Pod")));
     }
     acceptance(work, old, (&pods, loss), &mut findings).await?;
-    if claims {
+    if preflight::deletes_claims(old) {
         findings
             .note("whenDeleted is Delete: the set lets its claims go before it is deleted, the StatefulSet takes them");
     }

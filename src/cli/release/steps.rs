@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
 use crate::cli::migrate::moving::{Moving, Pods, Transfer};
 use crate::cli::migrate::patience::Look;
-use crate::cli::migrate::record::Release;
+use crate::cli::migrate::record::{Giver, Release};
 use crate::cli::migrate::writes;
 use crate::cli::output::say;
 use crate::model::revision::hash;
@@ -119,9 +119,11 @@ impl Transfer for Work {
         // Of the live object it may have been changed by a step of ours.
         compared.as_object_mut().map(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"));
         let record = Release {
-            from: self.moving.from.shown.to_owned(),
-            uid: uid(&old.metadata).to_owned(),
-            spec: hash(&json!([compared, revision(old)]), 0),
+            giver: Giver {
+                from: self.moving.from.shown.to_owned(),
+                uid: uid(&old.metadata).to_owned(),
+                spec: hash(&json!([compared, revision(old)]), 0),
+            },
             revision: revision(old).unwrap_or_default().to_owned(),
             update_strategy: object["spec"]["updateStrategy"].take(),
         };

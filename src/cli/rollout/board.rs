@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use crate::cli::get::table::{Style, notes, tone};
 use crate::cli::output::clean;
-use crate::cli::phase::{seconds_between, short_span};
-use crate::cli::terminal::{columns, cut, cut_middle};
-use crate::cli::tree::{Tree, under_way};
+use crate::cli::phase::{Phase, seconds_between, short_span};
+use crate::cli::pulls::Pull;
+use crate::cli::terminal::{Paint, columns, cut, cut_middle};
+use crate::cli::tree::{PodNode, Tree, under_way};
 
 const BAR_COLUMNS: usize = 20;
 /// Most columns of a Pod's name.
@@ -18,29 +19,50 @@ pub fn board(tree: &Tree, since: Timestamp, style: Style, max: usize) -> Vec<Str
     let mut lines = vec![cut(&summary(tree, seconds_between(since, style.now)), width)];
     let told = notes(tree, style);
     let told = &told[..told.len().min(max.saturating_sub(1) / 3)];
-    let pods = under_way(tree);
+    let pulls = tree.pulls.iter().map(|pull| Line::of_pull(pull, style.now));
+    let all: Vec<Line> = pulls.chain(under_way(tree).into_iter().map(|pod| Line::of_pod(pod, style.now))).collect();
     let room = max.saturating_sub(1 + told.len());
     // One line says how many more there are.
-    let shown = if pods.len() <= room { pods.len() } else { room.saturating_sub(1) };
-    let name_columns = pods[..shown].iter().map(|pod| columns(&pod.name)).max().unwrap_or(0).min(NAME_COLUMNS_MAX);
-    for pod in &pods[..shown] {
-        let name = cut_middle(&pod.name, name_columns);
-        let span = pod.since.map(|at| short_span(seconds_between(at, style.now))).unwrap_or_default();
-        let state = clean(&pod.state);
-        let line = cut(&format!("  {name:name_columns$}  {state}  {span}"), width);
-        let line = line.trim_end();
-        // The colour is for the state alone, where all of it is there.
-        lines.push(match line.split_once(&state) {
-            Some((before, after)) => format!("{before}{}{after}", style.paint.text(tone(pod.phase), &state)),
-            None => line.to_owned(),
-        });
-    }
-    if pods.len() > shown && room > 0 {
-        lines.push(cut(&format!("  and {} more", pods.len() - shown), width));
+    let shown = if all.len() <= room { all.len() } else { room.saturating_sub(1) };
+    let name_columns = all[..shown].iter().map(|one| columns(one.name)).max().unwrap_or(0).min(NAME_COLUMNS_MAX);
+    lines.extend(all[..shown].iter().map(|one| one.drawn(name_columns, width, style.paint)));
+    if all.len() > shown && room > 0 {
+        lines.push(cut(&format!("  and {} more", all.len() - shown), width));
     }
     lines.extend(told.iter().cloned());
     lines.truncate(max.max(1));
     lines
+}
+
+/// A Pod under way, or a node that pulls ahead.
+struct Line<'a> {
+    name: &'a str,
+    phase: Phase,
+    state: String,
+    span: String,
+}
+
+impl<'a> Line<'a> {
+    fn of_pod(pod: &'a PodNode, now: Timestamp) -> Line<'a> {
+        let span = pod.since.map(|at| short_span(seconds_between(at, now))).unwrap_or_default();
+        Line { name: &pod.name, phase: pod.phase, state: clean(&pod.state), span }
+    }
+
+    fn of_pull(pull: &'a Pull, now: Timestamp) -> Line<'a> {
+        Line { name: &pull.name, phase: pull.phase, state: pull.words(now), span: String::new() }
+    }
+
+    fn drawn(&self, name_columns: usize, width: usize, paint: Paint) -> String {
+        let name = cut_middle(self.name, name_columns);
+        let Line { phase, state, span, .. } = self;
+        let line = cut(&format!("  {name:name_columns$}  {state}  {span}"), width);
+        let line = line.trim_end();
+        // The colour is for the state alone, where all of it is there.
+        match line.split_once(state) {
+            Some((before, after)) => format!("{before}{}{after}", paint.text(tone(*phase), state)),
+            None => line.to_owned(),
+        }
+    }
 }
 
 fn summary(tree: &Tree, seconds: i64) -> String {
@@ -72,9 +94,7 @@ pub fn redrawn(lines: &[String], drawn_before: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::phase::Phase;
-    use crate::cli::terminal::Paint;
-    use crate::cli::tree::{Made, Note, PodNode};
+    use crate::cli::tree::{Made, Note};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -108,6 +128,7 @@ mod tests {
             deleting: false,
             revisions: Vec::new(),
             unknown_revision: (0..pods).map(pod).collect(),
+            pulls: Vec::new(),
             missing: Vec::new(),
             missing_count: 0,
             notes: vec![Note { about: "Progressing".into(), message: "why".into(), is_trouble: false }],
@@ -129,6 +150,17 @@ mod tests {
                 "Progressing: why",
             ]
         );
+    }
+
+    #[test]
+    fn what_nodes_pull_ahead_is_drawn_first() {
+        let mut tree = sample(1);
+        let images = vec!["app:v2".into()];
+        let (state, message) = ("pulls", "app:v2".into());
+        let (name, node, since) = ("web-x-pull".into(), "n1".into(), Some(at(2)));
+        tree.pulls = vec![Pull { name, node, images, pods: Vec::new(), phase: Phase::Pulling, state, message, since }];
+        let lines = board(&tree, at(0), Style { paint: Paint { on: false }, width: Some(80), now: at(5) }, 10);
+        assert_eq!(lines[1], "  web-x-pull  n1 pulls for 3s: app:v2");
     }
 
     #[test]

@@ -137,6 +137,8 @@ struct Run {
     /// The Pods of the last wave, with their place in it, until all of it is done.
     under_way: BTreeMap<Box<str>, usize>,
     images_pulled: bool,
+    /// Time has passed since anything was done.
+    waited: bool,
 }
 
 impl Run {
@@ -147,6 +149,7 @@ impl Run {
             claims: Vec::new(),
             under_way: BTreeMap::new(),
             images_pulled: false,
+            waited: false,
         }
     }
 
@@ -162,8 +165,15 @@ impl Run {
         let status = self.status_without(&plan, &left_out);
         self.world.write_status(status);
         if rests {
-            return Step::Rests;
+            // Pods that only need time hold others up until then.
+            if self.waited || !self.world.is_awaiting_pods() {
+                return Step::Rests;
+            }
+            self.waited = true;
+            self.world.pass_time();
+            return Step::GoesOn;
         }
+        self.waited = false;
         self.world.revise(&plan.revisions);
         for action in goes_on {
             self.carry_out(action);

@@ -222,6 +222,29 @@ fn a_pod_that_cannot_run_is_mended_first_and_one_that_is_not_ready_holds_the_res
 }
 
 #[test]
+fn pods_that_only_need_time_are_waited_for() {
+    let before = spec(json!({}));
+    let just_up = |more: Value| {
+        let mut after = before.clone();
+        merge(&mut after, more);
+        let mut snapshot = changed(settled(&before), &after);
+        // The moment at which the last Pod has become Ready.
+        snapshot.now = snapshot.pods.values().filter_map(|pod| pod.ready?.since).max().unwrap();
+        snapshot
+    };
+    let slower = run(just_up(json!({"minReadySeconds": 10})));
+    assert_eq!((waves(&slower), reason(&slower, "Progressing")), (String::new(), "Complete".into()));
+    let mut both = image("v2");
+    merge(&mut both, json!({"minReadySeconds": 10}));
+    assert_eq!(waves(&run(just_up(both))), "4 | 3 | 2 | 1 | 0");
+    let mut starting = just_up(image("v2"));
+    let pod = Arc::make_mut(starting.pods.get_mut("web-2").unwrap());
+    (pod.ready, pod.phase, pod.containers_ready) = (None, crate::model::PodPhase::Pending, false);
+    pod.containers[0].running = None;
+    assert_eq!(waves(&run(starting)), "4 | 3 | 2 | 1 | 0");
+}
+
+#[test]
 fn lifecycle_hooks_are_taken_to_be_answered() {
     let held = spec(json!({
         "replicas": 3,

@@ -24,6 +24,7 @@ pub struct World {
     /// Pods that come up by themselves.
     coming_up: BTreeSet<Box<str>>,
     hooks: Hooks,
+    min_ready_seconds: i64,
     tick: SignedDuration,
     /// The server tells which generation its kubelets have seen.
     observes: bool,
@@ -36,12 +37,14 @@ impl World {
         let pods = start.pods.values().chain(start.orphans.values());
         let coming_up = pods.clone().filter(|pod| kubelet::may_come_up(pod, start.now)).map(|pod| pod.name.clone());
         let versions = pods.clone().map(|pod| &pod.resource_version).chain([&start.set.resource_version]);
-        let waits_seconds = ValidSpec::parse(&start.set.spec)
-            .map_or(0, |spec| spec.min_ready_seconds.max(spec.rolling.grace_period_seconds));
+        let (min_ready_seconds, grace_seconds) = ValidSpec::parse(&start.set.spec)
+            .map_or((0, 0), |spec| (spec.min_ready_seconds, spec.rolling.grace_period_seconds));
+        let waits_seconds = min_ready_seconds.max(grace_seconds);
         World {
             hooks_answered: false,
             coming_up: coming_up.collect(),
             hooks: Hooks::of(start.set.spec.lifecycle.as_ref()),
+            min_ready_seconds,
             tick: SignedDuration::from_secs(waits_seconds.saturating_add(TICK_SECONDS)),
             observes: start.pods.is_empty() || pods.clone().any(|pod| pod.observed_generation.is_some()),
             number: versions.filter_map(|version| version.parse().ok()).max().unwrap_or(0),
@@ -78,6 +81,12 @@ impl World {
             self.live_on(&name);
         }
         self.snapshot.now = later(self.snapshot.now, self.tick);
+    }
+
+    /// Whether time alone makes some Pod available.
+    pub fn is_awaiting_pods(&self) -> bool {
+        let mut coming = self.coming_up.iter().filter_map(|name| self.snapshot.pods.get(name));
+        coming.any(|pod| !pod.is_available(self.min_ready_seconds, self.snapshot.now))
     }
 
     fn live_on(&mut self, name: &str) {

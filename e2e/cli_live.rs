@@ -84,8 +84,10 @@ async fn a_rollout_is_drawn_until_it_is_done(space: Space) -> Result {
     space.set_image("web", "v2-slow").await?;
     let mut screen = Screen::open(&space, SIZE, &["rollout", "status", "web"], &[])?;
     let text = screen.shows("the bar", |text| text.contains("/3 updated, ")).await?;
-    ensure!(text.starts_with("[....................] 0/3 updated, "), "{text}");
-    screen.shows("a closed gate", |text| text.contains("  web-2  gate closed  ")).await?;
+    let starts = ["[....................] 0/3 updated, ", "[######..............] 1/3 updated, "];
+    ensure!(starts.iter().any(|start| text.starts_with(start)), "{text}");
+    // Of whichever Pod is next by now.
+    screen.shows("a closed gate", |text| text.contains("  gate closed  ")).await?;
     let halves =
         |text: &str| text.contains("[######..............] 1/3") || text.contains("[#############.......] 2/3");
     screen.shows("half of it", halves).await?;
@@ -123,7 +125,7 @@ async fn what_nodes_pull_ahead_is_shown(space: Space) -> Result {
     ensure!(on_tree.contains("pulled ahead"), "{on_tree}");
     ensure!(on_tree.contains("MADE") && on_tree.contains("AGE"), "the Pods keep their columns: {on_tree}");
     let line = on_board.lines().nth(1).unwrap_or_default();
-    ensure!(line.contains("v2-slow"), "the first line below the bar: {on_board}");
+    ensure!(line.contains("asts-test:v2"), "the first line below the bar: {on_board}");
     let printed = asts(&space, &["get", "web"]).await?.fine()?;
     ensure!(printed.contains("-slow, web-2 ") && printed.contains(" wait"), "printed once: {printed}");
     tree.shows("no helper", |text| text.contains("3/3 updated") && !text.contains("pulled ahead")).await?;

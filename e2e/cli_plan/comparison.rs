@@ -395,7 +395,9 @@ fn compare(plan: &Value, happened: &Happened) -> Result {
             }
             // The next Pod begins as soon as one of the wave before is back, and what is planned at once is written at
             // once: only Pods closer together than a wave is wide may change places.
-            let may_swap = later_index - index < widest.unwrap_or(1) && *later_wave == wave + 1;
+            let is_close = later_index - index < widest.unwrap_or(1) && *later_wave == wave + 1;
+            // A removal waits for all Pods, or for the budget, while the others go on one by one.
+            let may_swap = is_close || happened.actions.get(earlier) == Some(&"remove");
             let in_order = begun(earlier) < begun(later);
             ensure!(in_order || may_swap, "{later} of wave {later_wave} began before {earlier} of wave {wave}");
         }

@@ -9,7 +9,7 @@ use super::lifecycle;
 use super::prepull;
 use super::revisions::Revision;
 use super::step::{Changes, Step, patch_action, step};
-use super::view::{Holder, Member, Slot, View};
+use super::view::{Holder, Member, Slot, View, short_name};
 use crate::api::names;
 use crate::inplace::decide::{InPlacePatch, Pace};
 use crate::inplace::patch::{PatchParts, pod_patch};
@@ -26,7 +26,7 @@ pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut
 }
 
 /// Slots in the order of their update, as indices: the highest first; with priorities, those that are updated or were
-/// deleted to be, then the others by priority, a missing Pod by the template's labels.
+/// deleted to be, then the others by priority, a missing Pod by the labels that it will have.
 fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &View) -> Vec<usize> {
     let mut order: Vec<usize> = (0..view.slots.len()).rev().collect();
     let Some(priority) = &spec.rolling.priority else { return order };
@@ -46,9 +46,13 @@ fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: 
         if updated {
             return (0, PriorityKey::default());
         }
-        let label = |key: &str| match slot.pod() {
-            Some(pod) => pod.labels.get(key).map(|value| &**value),
-            None => update.template.get("metadata")?.get("labels")?.get(key)?.as_str(),
+        // Else it would change places once it is made, and another would have been begun with for nothing.
+        let (pod_name, index) = (short_name(&slot.name, true), slot.ordinal.to_string());
+        let label = |key: &str| match (slot.pod(), key) {
+            (Some(pod), _) => pod.labels.get(key).map(|value| &**value),
+            (None, names::POD_NAME_LABEL) => Some(pod_name.as_str()),
+            (None, names::POD_INDEX_LABEL) => Some(index.as_str()),
+            (None, _) => update.template.get("metadata")?.get("labels")?.get(key)?.as_str(),
         };
         (1, priority_key(priority, label))
     });

@@ -788,6 +788,22 @@ fn a_held_pod_that_dies_under_priorities_comes_back_on_its_revision() {
 }
 
 #[test]
+fn a_missing_pod_has_the_priority_that_its_own_labels_will_give_it() {
+    let labels = [
+        json!({"apps.kubernetes.io/pod-index": "0"}),
+        json!({"statefulset.kubernetes.io/pod-name": "web-0"}),
+        json!({"app": "web", "apps.kubernetes.io/pod-index": "0"}),
+    ];
+    for labels in labels {
+        let term = json!({"weight": 5, "matchSelector": {"matchLabels": labels}});
+        let priority = json!({"partition": 2, "unorderedUpdate": {"priorityStrategy": {"weightPriority": [term]}}});
+        let mut world = World::rolling(3, priority);
+        world.pods.remove(0);
+        assert_eq!(deeds(&world.plan()), ["create web-0 app:v2"], "{labels}");
+    }
+}
+
+#[test]
 fn a_pod_deleted_for_its_update_under_priorities_comes_back_updated() {
     let mut world = World::rolling(
         2,

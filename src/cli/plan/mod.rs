@@ -60,7 +60,8 @@ Examples:
 Exit codes: 0 nothing would change; 2 no Pod would be re-created or removed; 3 some Pod would; 1 it could not be told.
 
 Waves: Pods that are taken down together. Each wave is taken to come up at once; the manager begins with the next Pod as
-soon as one is available again. Nothing is written: the apiserver and its policies are asked by dry runs.";
+soon as one is available again, and a Pod that is removed waits for the others, so it may go later. Nothing is written:
+the apiserver and its policies are asked by dry runs.";
 
 /// Flags of `plan`.
 #[derive(Args, Debug)]

@@ -2,7 +2,8 @@
 //! in which each that is changed becomes available at once, until nothing is left to be done. No client, no clock.
 //!
 //! Who is taken down together is a wave: the next one begins when nothing of the one before is under way. The manager
-//! begins with a next Pod as soon as one of a wave is available again; the order is the same.
+//! begins with a next Pod as soon as one of a wave is available again; the order is the same, but that a Pod which is
+//! removed may go later: it waits until the others are available.
 
 mod kubelet;
 mod patched;

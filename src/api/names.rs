@@ -19,6 +19,10 @@ pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 pub const SPECIFIED_DELETE_LABEL: &str = "apps.asts.dev/specified-delete";
 /// Pod label of helpers that make a node pull images: the UID of the set that made them. No Pod of a set has it.
 pub const PRE_PULL_LABEL: &str = "apps.asts.dev/pre-pull";
+/// How the name of a helper Pod ends: that of no Pod of a set does, which ends in a number.
+pub const HELPER_SUFFIX: &str = "-pull";
+/// Labels that say something of one Pod, and so cannot be in a template.
+pub const LABELS_OF_ONE_POD: [&str; 2] = [PRE_PULL_LABEL, SPECIFIED_DELETE_LABEL];
 /// Annotations of helpers: injectors are to leave them alone, and nodes that are emptied need not wait for them.
 pub const HELPER_ANNOTATIONS: [(&str, &str); 8] = [
     ("cluster-autoscaler.kubernetes.io/safe-to-evict", "true"),

@@ -20,6 +20,9 @@ const LABEL_KEY_BYTES_MAX: u32 = 317;
 /// Longest label value, DNS label and condition type, in bytes.
 const LABEL_BYTES_MAX: u32 = 63;
 const INT32_MAX: u32 = 2_147_483_647;
+/// A label's key and value, as the apiserver takes them in a selector.
+const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
@@ -140,10 +143,16 @@ fn selector(path: &str) -> Vec<(String, Value)> {
         part(&format!("{path}.matchLabels"), json!({"maxProperties": ENTRIES_MAX})),
         part(&format!("{path}.matchLabels{{}}"), json!({"maxLength": LABEL_BYTES_MAX})),
         part(&format!("{path}.matchExpressions"), json!({"maxItems": ENTRIES_MAX})),
-        part(&format!("{path}.matchExpressions[].key"), json!({"minLength": 1, "maxLength": LABEL_KEY_BYTES_MAX})),
+        part(
+            &format!("{path}.matchExpressions[].key"),
+            json!({"minLength": 1, "maxLength": LABEL_KEY_BYTES_MAX, "pattern": LABEL_KEY}),
+        ),
         part(&format!("{path}.matchExpressions[].operator"), json!({"enum": operators})),
         part(&format!("{path}.matchExpressions[].values"), json!({"maxItems": ENTRIES_MAX})),
-        part(&format!("{path}.matchExpressions[].values[]"), json!({"maxLength": LABEL_BYTES_MAX})),
+        part(
+            &format!("{path}.matchExpressions[].values[]"),
+            json!({"maxLength": LABEL_BYTES_MAX, "pattern": LABEL_VALUE}),
+        ),
     ]
 }
 

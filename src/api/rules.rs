@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use super::names;
+
 /// Longest name of a set, in bytes: 253 for a Pod's name, less a dash and a digit. Ordinals of more digits that do not
 /// fit are reported in `ReplicaFailure`.
 const NAME_BYTES_MAX: u32 = 251;
@@ -18,6 +20,7 @@ pub(super) fn by_path() -> Vec<(&'static str, Vec<Value>)> {
         ("spec", spec()),
         ("spec.selector", [selector_rules("spec.selector"), vec![immutable("spec.selector")]].concat()),
         ("spec.selector.matchExpressions[]", vec![values("spec.selector")]),
+        ("spec.template.metadata.labels", names::LABELS_OF_ONE_POD.map(not_of_one_pod).to_vec()),
         ("spec.template.spec", template()),
         ("spec.volumeClaimTemplates", claims()),
         ("spec.updateStrategy", vec![on_delete()]),
@@ -62,6 +65,13 @@ fn name() -> Vec<Value> {
             ),
         ),
     ]
+}
+
+fn not_of_one_pod(label: &str) -> Value {
+    rule(
+        &format!("!('{label}' in self)"),
+        &format!("spec.template.metadata.labels: must not have {label}, which is said of one Pod"),
+    )
 }
 
 fn spec() -> Vec<Value> {

@@ -153,6 +153,7 @@ struct TemplateContainer {
     fields_change: bool,
     old_fields: Box<str>,
     new_fields: Box<str>,
+    old_resources: Resources,
     resources: Resources,
 }
 
@@ -263,7 +264,8 @@ impl Change {
             if !wanted.image_changes || has_image {
                 settled.insert(&wanted.entry);
             }
-            if found.resources.as_deref().copied().unwrap_or_default() == wanted.resources {
+            let amounts = found.resources.as_deref().copied().unwrap_or_default();
+            if amounts.have(&wanted.resources) && !amounts.have_more(&wanted.old_resources, &wanted.resources) {
                 at_size.insert(&wanted.entry);
             }
             let image = (wanted.image_changes && !has_image).then(|| wanted.image.clone());
@@ -428,6 +430,7 @@ fn containers_of(
                 always_pulls: container.get("imagePullPolicy").and_then(Value::as_str) == Some("Always"),
                 old_fields: fields_hash(old.unwrap_or(&Value::Null), &old_restarts),
                 new_fields: fields_hash(&container, &new_restarts),
+                old_resources: amounts(old.and_then(|old| old.get("resources")).unwrap_or(&Value::Null)),
                 resources: amounts(container.get("resources").unwrap_or(&Value::Null)),
                 entry,
             });

@@ -306,6 +306,19 @@ fn resources_go_through_resize_and_keep_the_container_where_the_policy_lets_them
     let rest = patch(decide(&old, &more_cpu, &resized));
     assert_eq!(rest.resize, []);
     assert_eq!(rest.resized.len(), 1);
+    // The same where a LimitRange has filled in what the templates leave open.
+    let mut filled = more_cpu.clone();
+    filled["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi".into();
+    let open = |template: &Value| {
+        let mut open = template.clone();
+        open["spec"]["containers"][0]["resources"]["limits"].as_object_mut().unwrap().remove("memory");
+        open
+    };
+    let rest = patch(decide(&open(&old), &open(&more_cpu), &samples::facts(&samples::admitted_pod(&filled))));
+    assert_eq!((rest.resize.len(), rest.resized.len()), (0, 1));
+    // What the new template does not give any more has to go.
+    let rest = patch(decide(&old, &open(&more_cpu), &samples::facts(&samples::admitted_pod(&filled))));
+    assert_eq!(rest.resize.len(), 1);
 }
 
 #[test]

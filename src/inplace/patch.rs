@@ -13,8 +13,14 @@ use crate::api::names;
 use crate::model::PodFacts;
 
 /// Labels that no template decides.
-const IDENTITY_LABELS: &[&str] =
-    &[names::POD_NAME_LABEL, names::POD_INDEX_LABEL, names::REVISION_LABEL, names::HOOK_STATE_LABEL];
+const IDENTITY_LABELS: &[&str] = &[
+    names::POD_NAME_LABEL,
+    names::POD_INDEX_LABEL,
+    names::REVISION_LABEL,
+    names::HOOK_STATE_LABEL,
+    names::PRE_PULL_LABEL,
+    names::SPECIFIED_DELETE_LABEL,
+];
 
 /// What a patch is made of, beside the Pod.
 #[derive(Clone, Copy, Debug)]

@@ -98,7 +98,7 @@ pub fn progress(pod: &PodFacts, now: Timestamp) -> Progress {
 fn is_being_resized(container: &ContainerFacts, state: &InPlaceState) -> bool {
     let Some(wanted) = state.resized.get(&container.name) else { return false };
     let asked_for = container.resources.as_deref().copied().unwrap_or_default();
-    asked_for == *wanted && container.running.is_some() && !is_resized(container)
+    asked_for.have(wanted) && container.running.is_some() && !is_resized(container)
 }
 
 /// An apiserver that takes a field says nothing about the node's kubelet: where that one has heard

@@ -71,6 +71,23 @@ pub struct Resources {
     pub memory_request_bytes: Option<i64>,
 }
 
+impl Resources {
+    /// Whether these are the amounts that `wanted` gives. Others may have been filled in by admission (a LimitRange).
+    pub fn have(&self, wanted: &Resources) -> bool {
+        self.each().into_iter().zip(wanted.each()).all(|(own, wanted)| wanted.is_none() || own == wanted)
+    }
+
+    /// Whether an amount is still here that is to go: `old` gives it, `wanted` does not.
+    pub fn have_more(&self, old: &Resources, wanted: &Resources) -> bool {
+        let going = old.each().into_iter().zip(wanted.each()).map(|(old, wanted)| old.is_some() && wanted.is_none());
+        self.each().into_iter().zip(going).any(|(own, goes)| goes && own.is_some())
+    }
+
+    fn each(&self) -> [Option<i64>; 4] {
+        [self.cpu_limit_millicores, self.cpu_request_millicores, self.memory_limit_bytes, self.memory_request_bytes]
+    }
+}
+
 /// The Ready condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReadyFacts {

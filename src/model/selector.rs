@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::api::names::LABEL_VALUE_BYTES_MAX;
+
 /// A selector that is known to be well formed and not empty.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Selector {
@@ -25,6 +27,9 @@ impl Selector {
     pub fn parse(selector: &LabelSelector) -> Result<Selector, String> {
         let match_labels = selector.match_labels.clone().unwrap_or_default();
         let mut expressions = Vec::new();
+        for (key, value) in &match_labels {
+            check(key, [value])?;
+        }
         for expression in selector.match_expressions.iter().flatten() {
             let operator = match expression.operator.as_str() {
                 "In" => Operator::In,
@@ -35,7 +40,9 @@ impl Selector {
                     return Err(format!("has the operator {other:?}, must be In, NotIn, Exists or DoesNotExist"));
                 }
             };
-            expressions.push((expression.key.clone(), operator, expression.values.clone().unwrap_or_default()));
+            let values = expression.values.clone().unwrap_or_default();
+            check(&expression.key, &values)?;
+            expressions.push((expression.key.clone(), operator, values));
         }
         Ok(Selector { match_labels, expressions })
     }
@@ -75,6 +82,23 @@ impl Selector {
     }
 }
 
+/// What the apiserver would not take in a list.
+fn check<'a>(key: &str, values: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    let is_inner = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let is_outer = |character: char| character.is_ascii_alphanumeric();
+    let is_word = |text: &str| text.starts_with(is_outer) && text.ends_with(is_outer) && text.chars().all(is_inner);
+    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let is_lower = |prefix: &str| is_word(prefix) && !prefix.contains(|c: char| c == '_' || c.is_ascii_uppercase());
+    if !is_word(name) || name.len() > LABEL_VALUE_BYTES_MAX || !prefix.is_none_or(is_lower) {
+        return Err(format!("has {key:?}, which cannot be the key of a label"));
+    }
+    let is_value = |value: &&String| value.is_empty() || (is_word(value) && value.len() <= LABEL_VALUE_BYTES_MAX);
+    match values.into_iter().find(|value| !is_value(value)) {
+        Some(value) => Err(format!("has {value:?}, which cannot be the value of a label")),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +128,24 @@ mod tests {
         assert!(!matches(&[("app", "web"), ("tier", "a"), ("old", "")]));
         assert!(!matches(&[("tier", "a")]));
         assert_eq!(selector.to_text(), "app=web,tier in (a,b),zone notin (x),app,!old");
+    }
+
+    #[test]
+    fn what_a_list_would_not_take_is_refused() {
+        let parse = |key: &str, operator: &str, values: &[&str]| {
+            let expression = serde_json::json!({"key": key, "operator": operator, "values": values});
+            Selector::parse(&serde_json::from_value(serde_json::json!({"matchExpressions": [expression]})).unwrap())
+        };
+        for key in ["app", "example.com/app_1", "A.b-c"] {
+            assert!(parse(key, "NotIn", &["", "a", "v1.2_3"]).is_ok(), "{key}");
+        }
+        for key in ["", "old key", "a/b/c", "/app", "example.com/", "Example.com/app", "-a", &"a".repeat(64)] {
+            let told = parse(key, "DoesNotExist", &[]).unwrap_err();
+            assert_eq!(told, format!("has {key:?}, which cannot be the key of a label"));
+        }
+        for value in ["team/old", "-a", "a b", &"a".repeat(64)] {
+            let told = parse("app", "NotIn", &[value]).unwrap_err();
+            assert_eq!(told, format!("has {value:?}, which cannot be the value of a label"));
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::count::Count;
 use super::lifecycle::Hooks;
 use super::selector::Selector;
 use super::slots::{Ranges, Slots};
+use crate::api::names;
 use crate::api::spec::{
     AdvancedStatefulSetSpec, ClaimRetention, EnvUpdate, PodManagementPolicy, PodUpdatePolicy, RollingUpdate,
     UpdateStrategyType, VolumeClaimUpdateStrategyType,
@@ -281,6 +282,11 @@ fn check_template(template: &Value, selector: &Selector, errors: &mut Errors) {
         push(errors, "spec.selector", "must not be empty");
     } else if !selector.matches(|key| template.get("metadata")?.get("labels")?.get(key)?.as_str()) {
         push(errors, "spec.selector", "must match spec.template.metadata.labels");
+    }
+    for label in names::LABELS_OF_ONE_POD {
+        if template.pointer("/metadata/labels").is_some_and(|labels| labels.get(label).is_some()) {
+            push(errors, "spec.template.metadata.labels", format!("must not have {label}, which is said of one Pod"));
+        }
     }
     if template.pointer("/spec/containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         push(errors, "spec.template.spec.containers", "must have at least one container");

@@ -69,7 +69,9 @@ fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordina
     metadata.insert("name".into(), name.into());
     metadata.insert("namespace".into(), (*set.namespace).into());
     let mut labels = object(template.and_then(|metadata| metadata.get("labels")));
-    labels.remove(names::HOOK_STATE_LABEL);
+    for label in names::LABELS_OF_ONE_POD.into_iter().chain([names::HOOK_STATE_LABEL]) {
+        labels.remove(label);
+    }
     labels.insert(names::REVISION_LABEL.into(), (*revision.hash).into());
     labels.insert(names::POD_NAME_LABEL.into(), short_name(name, true).into());
     labels.insert(names::POD_INDEX_LABEL.into(), ordinal.to_string().into());

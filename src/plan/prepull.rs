@@ -213,7 +213,8 @@ fn retry_later(context: Context<'_>, draft: &mut Draft, helper: &PodFacts) {
 /// `<set>-<hash>-pull`: never the name of one of the set's Pods, which ends in a number.
 fn helper_name(set: &SetFacts, (node, images): &Need) -> String {
     let prefix: String = set.name.chars().take(names::HELPER_PREFIX_BYTES_MAX).collect();
-    format!("{prefix}-{}-pull", hash_text(&format!("{} {node} {}", set.uid, listed(images)), 10))
+    let (prefix, suffix) = (prefix.trim_end_matches(['.', '-']), names::HELPER_SUFFIX);
+    format!("{prefix}-{}{suffix}", hash_text(&format!("{} {node} {}", set.uid, listed(images)), 10))
 }
 
 fn listed(images: &BTreeSet<Box<str>>) -> String {

@@ -262,12 +262,19 @@ impl PodObject {
 }
 
 /// The UID of the set that made it, where it is a helper Pod.
+/// The label alone would let one that somebody gave it take a Pod of the set for a helper, and remove it.
 fn helper_owner(metadata: &ObjectMeta) -> Option<Box<str>> {
-    metadata.labels.as_ref()?.get(names::PRE_PULL_LABEL)?;
+    let set_uid = metadata.labels.as_ref()?.get(names::PRE_PULL_LABEL)?;
+    let has_name = metadata.name.as_deref().is_some_and(|name| name.ends_with(names::HELPER_SUFFIX));
     let group = |api_version: &str| api_version.split_once('/').is_some_and(|(group, _)| group == names::GROUP);
     let mut owners = metadata.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.kind == names::KIND && group(&owner.api_version))?;
-    Some(owner.uid.as_str().into())
+    let owner = owners.find(|owner| {
+        owner.kind == names::KIND
+            && group(&owner.api_version)
+            && owner.uid == *set_uid
+            && owner.controller != Some(true)
+    })?;
+    has_name.then(|| owner.uid.as_str().into())
 }
 
 /// What a kubelet that still works says of a container before it runs.

@@ -62,6 +62,30 @@ fn view(store: &Store, name: &str) -> Snapshot {
     }
 }
 
+/// Else somebody's label would make helpers of a set's own Pods, and helpers are removed.
+#[test]
+fn a_label_alone_makes_no_helper() {
+    let mut pod = json!({
+        "metadata": {
+            "namespace": "shop", "name": "web-0", "uid": "h", "resourceVersion": "10", "labels": {"apps.asts.dev/pre-pull": "u"},
+            "ownerReferences": [{
+                "apiVersion": "apps.asts.dev/v1beta1", "kind": "AdvancedStatefulSet", "name": "web", "uid": "u",
+                "controller": true,
+            }],
+        },
+        "spec": {"nodeName": "n", "containers": [{"name": "image-0", "image": "i"}]},
+    });
+    let is_helper =
+        |pod: &Value| read::<PodObject>(pod.clone()).into_facts().is_some_and(|facts| facts.helper.is_some());
+    assert!(!is_helper(&pod), "its controller is the set");
+    pod["metadata"]["ownerReferences"][0]["controller"] = false.into();
+    assert!(!is_helper(&pod), "its name is that of a Pod");
+    pod["metadata"]["name"] = "web-x-pull".into();
+    assert!(is_helper(&pod));
+    pod["metadata"]["labels"]["apps.asts.dev/pre-pull"] = "x".into();
+    assert!(!is_helper(&pod), "the label names another set");
+}
+
 #[test]
 fn a_helper_is_none_of_the_sets_pods_and_tells_what_its_node_does() {
     let mut store = store_with_set();

@@ -291,9 +291,6 @@ impl World {
                     (_, None) => return true,
                 };
                 one.refusals.remove(&object_name);
-                if let Intent::Act(Action::DeleteHelper { pulled, .. }) = &request.intent {
-                    one.pulled_images.extend(pulled.iter().cloned());
-                }
                 // The rest rests on the state that came of the resize.
                 if let (Verb::Resize, Some(object)) = (request.verb, &object)
                     && let Some(next) = run.chains.get_mut(request.chain).and_then(VecDeque::front_mut)

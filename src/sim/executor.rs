@@ -100,8 +100,7 @@ impl World {
             if let Some(violation) = violation {
                 self.oracle.fail(format!("c{controller} {violation}"));
             }
-            let summary = summary(&made);
-            note!(self, "c{controller} plans at set version {}: {summary}", snapshot.set.resource_version);
+            note!(self, "c{controller} plans at set version {}: {}", snapshot.set.resource_version, summary(&made));
             if let Some(run) = &mut self.controllers[controller].run {
                 run.plan = made;
                 run.stage = Stage::Revisions(0);

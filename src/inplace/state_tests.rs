@@ -147,14 +147,18 @@ fn an_image_that_cannot_be_pulled_is_noted() {
 /// One tag of the image may be shown as another: nobody knows which of them it was started with.
 #[test]
 fn half_way_a_tag_of_the_same_repository_says_nothing() {
-    let half = pod(Some((Some("X"), "app:A")), "app:B", Some("Y"), "app:A");
-    let known = |text: &str| half.in_place_state.clone().unwrap().replace(r#""image":"app:A""#, text);
-    let started = |text: &str| {
-        let pod = PodFacts { in_place_state: Some(known(text).into()), ..half.clone() };
-        next_state(&pod, &to_image("app:A"), "new", samples::time(PATCHED)).containers["app"].started.clone()
+    let started = |old_image: &str, shown: &str| {
+        let mut pod = pod(Some((Some("X"), old_image)), "app:B", Some("Y"), shown);
+        let known = pod.in_place_state.take().unwrap();
+        let fields = format!(r#""image":"{old_image}","started":"F","wanted":"F""#);
+        pod.in_place_state = Some(known.replace(&format!(r#""image":"{old_image}""#), &fields).into());
+        pod.containers[0].running = None;
+        next_state(&pod, &to_image("app:C"), "new", samples::time(PATCHED)).containers["app"].started.clone()
     };
-    assert_eq!(started(r#""image":"app:A","started":"F","wanted":"F""#), None);
-    assert_eq!(started(r#""image":"other:A","started":"F","wanted":"F""#), None);
+    assert_eq!(started("app:A", "app:A"), None);
+    assert_eq!(started("app:A", "app:B"), None);
+    assert_eq!(started("other:A", "other:A"), Some("F".into()));
+    assert_eq!(started("other:A", "app:B"), Some("F".into()));
 }
 
 #[test]

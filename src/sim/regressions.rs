@@ -224,6 +224,17 @@ fn another_tag_of_the_same_image_is_not_taken_for_the_new_one() {
     }
 }
 
+/// There and back while the old container is being ended: a kubelet that does so observes no newer spec meanwhile, which
+/// is how the Pod is known to be still out of service. The simulated one once said that it had.
+#[test]
+fn a_container_that_is_being_ended_is_not_the_one_that_was_turned_round_to() {
+    let swarm = Swarm { status_lag_ms: 20, ..calm(2, 30) };
+    for pause in [250, 400, 700, 1500] {
+        let story = [(30_000, use_template("B")), (30_000 + pause, use_template("A"))];
+        tell(25, &swarm, &set(1, json!({})), &story);
+    }
+}
+
 /// What a helper has pulled was remembered by the controller alone that removed it; the other one had it pulled again,
 /// for ever.
 #[test]

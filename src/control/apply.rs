@@ -237,9 +237,6 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
         Ok(()) => {
             tracing::info!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "{}", action.reason());
             memory.refusals.made(&object);
-            if let Action::DeleteHelper { pulled, .. } = action {
-                memory.remember_pulled(pulled);
-            }
             outcome.events.extend(success(action));
         }
         Err(error) => {

@@ -29,6 +29,7 @@ use super::queue::{Queue, Verdict};
 use crate::api::{AdvancedStatefulSetStatus, names};
 use crate::model::{Patterns, SetFacts, Snapshot};
 use crate::plan::action::{Plan, StatusWrite};
+use crate::plan::prepull::pulled_by_helpers;
 
 /// Rounds of questions within one look.
 const QUESTION_ROUNDS_MAX: usize = 4;
@@ -128,6 +129,7 @@ impl Reconciler {
         snapshot.injectors = self.injectors.clone();
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
+        memory.remember_pulled(&pulled_by_helpers(&snapshot));
         snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {

@@ -44,6 +44,9 @@ pub struct Entry {
 /// Every field that differs between two templates (`{"metadata": …, "spec": …}`), both defaulted
 /// first, in a stable order. Empty exactly when the templates mean the same.
 pub fn differences(old: &Value, new: &Value) -> Vec<Difference> {
+    if old == new {
+        return Vec::new();
+    }
     let (old, new) = (with_defaults(old), with_defaults(new));
     differences_of_defaulted(&old, &new)
 }

@@ -62,6 +62,12 @@ pub fn may_be_same_image(left: &str, right: &str) -> bool {
     left.registry == right.registry && left.path == right.path && same_tag
 }
 
+/// Whether two references are of one repository, so that both may stand for one image.
+pub fn may_be_another_tag(left: &str, right: &str) -> bool {
+    let (left, right) = (Reference::parse(left), Reference::parse(right));
+    left.registry == right.registry && left.path == right.path
+}
+
 /// The first part of a reference is a registry only when it cannot be a folder at the default one.
 fn is_registry(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|byte| byte.is_ascii_uppercase())

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::image::same_reference;
+use super::image::{may_be_another_tag, same_reference};
 use super::resize::{is_resized, waits_for};
 use super::state::{ContainerRecord, InPlaceState};
 use crate::model::{ContainerFacts, PodFacts};
@@ -130,7 +130,14 @@ pub(super) fn of_container(
     }
     let other_id = container.container_id.is_some() && container.container_id != record.container_id;
     if is_turned_round(record, container) && !(other_id && record.may_be_another(container)) {
-        // Turned round, or patched before it ever ran: the kubelet may never have seen anything else.
+        // Turned round, or patched before it ever ran: the kubelet may never have seen anything else. Had it begun to end
+        // this one, it would not have observed the patch yet; where it does not say, the time of an ending has to pass.
+        let latest = latest(state);
+        let may_be_ending = container.running.is_some() && record.may_be_another(container);
+        if may_be_ending && pod.observed_generation.is_none() && now < latest {
+            let why = format!("container {name} may be on its way out");
+            return Some(Evidence { look_again_at: Some(latest), ..unseen(why) });
+        }
         let ever_ran = container.container_id.is_some();
         return (container.running.is_none()).then(|| not_running(container, ever_ran));
     }
@@ -149,11 +156,16 @@ pub(super) fn of_container(
         let is_still_the_old = container.running.is_some();
         return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
-    let settled_at = settled_at(container, record, state);
+    let settled_at = settled_at(pod, container, record, state);
     // An image that did not change, or that the spec had before with other fields, is no sign.
     let is_told = record.wanted.is_none() || record.started == record.wanted || record.image != container.image;
     let mut others = record.texts_beside(container, &container.image);
-    let is_sign = is_told && !others.any(|text| record.looks_the_same(text, &container.image));
+    // Nor one that may be another tag of what it was about to be started with: a node shows any tag of an image.
+    let may_be_of = |text: &str| {
+        let other_tag = record.was_about_to_start() && may_be_another_tag(text, &container.image);
+        other_tag || record.looks_the_same(text, &container.image)
+    };
+    let is_sign = is_told && !others.any(may_be_of);
     let shows_it = shows_its_image(container) && is_sign;
     if !shows_it && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
@@ -182,16 +194,20 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
 }
 
 /// From when a container with another ID counts as the new one, whatever image its status names.
-fn settled_at(container: &ContainerFacts, record: &ContainerRecord, state: &InPlaceState) -> Timestamp {
+fn settled_at(pod: &PodFacts, container: &ContainerFacts, record: &ContainerRecord, state: &InPlaceState) -> Timestamp {
     let latest = latest(state);
-    match container.running.and_then(|running| running.since) {
-        Some(since) if since >= state.patched_at => {
-            // One that was about to start when the Pod was patched, or patched again half way, may be of an older spec, and
-            // takes its time to end.
-            let about_to_start = record.container_id.is_none() || !record.texts.is_empty();
-            let ending = if about_to_start { state.termination_grace_seconds } else { 0 };
-            latest.min(later(since, ending.saturating_add(SETTLING_SECONDS)))
-        }
+    let since = container.running.and_then(|running| running.since);
+    let is_younger = since.is_some_and(|since| since >= state.patched_at);
+    if record.was_about_to_start() {
+        // It may be of an older spec, and takes its time to end from when the kubelet has heard of the patch: not
+        // before it has started the others.
+        let starts = pod.containers.iter().filter_map(|container| container.running?.since);
+        let heard = starts.max().map(|start| later(start, SETTLING_SECONDS));
+        let ended = heard.map(|heard| later(heard, state.termination_grace_seconds));
+        return ended.map_or(latest, |ended| if is_younger { ended } else { ended.max(latest) });
+    }
+    match since {
+        Some(since) if is_younger => latest.min(later(since, SETTLING_SECONDS)),
         _ => latest,
     }
 }

@@ -123,6 +123,36 @@ fn one_that_was_about_to_start_is_done_when_an_old_one_would_have_ended() {
     }
 }
 
+/// Nor does its image say what it is: a node shows any tag of an image. Unless nothing could be started at all.
+#[test]
+fn one_that_was_about_to_start_is_not_told_by_its_image() {
+    let never_ran = state("X", "app:A").replace(r#""X""#, "null");
+    let half_way = state("X", "app:A").replace(r#""image":"app:A""#, r#""image":"app:A","texts":{"app:C":""}"#);
+    for record in [never_ran, half_way] {
+        let of = |record: &str| changed(|pod, _| pod.in_place_state = Some(record.into()));
+        assert!(!waiting(&of(&record), "2026-01-01T00:01:08Z").effect_seen, "{record}");
+        let elsewhere = record.replace("app:A", "other:A").replace("app:C", "other:C");
+        assert_eq!(at(&of(&elsewhere), SOON), Progress::Done, "{record}");
+        let stuck = record.replace(r#""image":"app:A""#, r#""image":"app:A","stuck":true"#);
+        assert_eq!(at(&of(&stuck), SOON), Progress::Done, "{record}");
+    }
+}
+
+/// A kubelet starts one container after another, and hears of a patch after that.
+#[test]
+fn one_that_was_about_to_start_may_be_ended_after_the_last_was_started() {
+    let pod = changed(|pod, app| {
+        pod.in_place_state = Some(state("X", "app:A").replace(r#""X""#, "null").into());
+        let mut other = app(pod).clone();
+        other.name = "other".into();
+        other.running = Some(Running { since: Some(samples::time("2026-01-01T00:02:00Z")) });
+        pod.containers.push(other);
+    });
+    let ended = "2026-01-01T00:02:08Z";
+    assert_eq!(waiting(&pod, "2026-01-01T00:02:01Z").look_again_at, Some(samples::time(ended)));
+    assert_eq!(at(&pod, ended), Progress::Done);
+}
+
 #[test]
 fn a_digest_is_seen_in_the_image_id() {
     let pod = changed(|pod, app| {
@@ -174,10 +204,26 @@ fn turned_round() {
     assert!(waiting(&pod, SOON).effect_seen);
 }
 
+/// Servers before 1.34 do not say whether the kubelet had begun to end it.
+#[test]
+fn turned_round_half_way_where_nobody_says_what_the_kubelet_saw() {
+    let half_way = state("X", "app:A").replace(r#""image":"app:A""#, r#""image":"app:A","texts":{"app:B":""}"#);
+    let mut pod = changed(|pod, app| {
+        pod.in_place_state = Some(half_way.into());
+        app(pod).image = "app:A".into();
+        app(pod).container_id = Some("X".into());
+    });
+    assert_eq!(at(&pod, SOON), Progress::Done);
+    pod.observed_generation = None;
+    assert_eq!(waiting(&pod, SOON).look_again_at, Some(samples::time(LATER)));
+    assert_eq!(at(&pod, LATER), Progress::Done);
+}
+
 #[test]
 fn a_container_that_had_never_run() {
     let never: Box<str> = state("X", "app:A").replace("\"X\"", "null").into();
-    assert_eq!(at(&changed(|pod, _| pod.in_place_state = Some(never.clone())), SOON), Progress::Done);
+    let started = changed(|pod, _| pod.in_place_state = Some(never.clone()));
+    assert_eq!(at(&started, "2026-01-01T00:01:13Z"), Progress::Done);
     let still = changed(|pod, app| {
         pod.in_place_state = Some(never.clone());
         app(pod).container_id = None;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decide::InPlacePatch;
-use super::image::{may_be_same_image, same_reference};
+use super::image::{may_be_another_tag, may_be_same_image, same_reference};
 use super::progress::{Evidence, of_container};
 use crate::model::{ContainerFacts, PodFacts, Resources};
 
@@ -57,9 +57,21 @@ pub struct ContainerRecord {
     /// more than one set of them): it may have been started with any of these by now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<Box<str>, Box<str>>,
+    /// Its image could not be pulled, as the kubelet said last of the spec that it had: nothing was about to start.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stuck: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl ContainerRecord {
+    /// When the Pod was patched, a container of an older spec may have been about to start.
+    pub(super) fn was_about_to_start(&self) -> bool {
+        !self.stuck && (self.container_id.is_none() || !self.texts.is_empty())
+    }
+
     /// Whether a container of one of these images cannot be told from one of the other by its
     /// status, where that makes a difference.
     pub(super) fn looks_the_same(&self, left: &str, right: &str) -> bool {
@@ -173,9 +185,11 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
                 started: None,
                 wanted: None,
                 texts: BTreeMap::new(),
+                stuck: false,
             },
             (None, None) => continue,
         };
+        record.stuck = is_stuck(pod, container);
         if let Some(rebuild) = rebuild {
             // What an earlier version wrote knows of images alone: the fields were the old ones.
             if record.wanted.is_none() {
@@ -208,6 +222,24 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
     }
 }
 
+/// It waits for an image that cannot be pulled, and the kubelet has heard of all that there is.
+fn is_stuck(pod: &PodFacts, container: &ContainerFacts) -> bool {
+    let is_seen = pod.observed_generation.is_some_and(|observed| observed >= pod.generation);
+    let cannot_pull = container.waiting_reason.as_deref().is_some_and(|reason| {
+        matches!(
+            reason,
+            "ErrImagePull"
+                | "ImagePullBackOff"
+                | "ErrImageNeverPull"
+                | "InvalidImageName"
+                | "ImageInspectError"
+                | "RegistryUnavailable"
+                | "SignatureValidationFailed"
+        )
+    });
+    is_seen && cannot_pull && container.running.is_none()
+}
+
 /// The resize was made without the rest of its update, so nobody knows whether the container that
 /// runs was started before it or by it.
 fn was_resized_before(update: &InPlacePatch, container: &str) -> bool {
@@ -237,6 +269,7 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
         started: record.wanted.clone(),
         wanted: record.wanted.clone(),
         texts: BTreeMap::new(),
+        stuck: false,
     };
     let Some(id) = container.container_id.clone().filter(|id| Some(id) != record.container_id.as_ref()) else {
         return match waits_for {
@@ -253,7 +286,11 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
     // alone leave no trace in the status.
     let is_of = |text: &str| {
         let shown = container.status_image.as_deref().is_some_and(|shown| same_reference(shown, text));
-        shown && !record.texts_beside(container, text).any(|other| record.looks_the_same(other, text))
+        // A node shows any tag of an image.
+        let may_be = |other: &str| {
+            record.looks_the_same(other, text) || record.wanted.is_some() && may_be_another_tag(other, text)
+        };
+        shown && !record.texts_beside(container, text).any(may_be)
     };
     let turned_round = record.image == container.image;
     let alone = record.texts_beside(container, &container.image).next().is_none();

@@ -16,6 +16,7 @@ fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>,
             started: None,
             wanted: None,
             texts: BTreeMap::new(),
+            stuck: false,
         };
         InPlaceState {
             revision: "old".into(),
@@ -129,6 +130,35 @@ fn containers_that_are_not_rebuilt_keep_their_records() {
     assert_eq!(state.containers.len(), 1);
     let untouched = pod(None, "app:A", Some("X"), "app:A");
     assert!(next_state(&untouched, &InPlacePatch::default(), "new", samples::time(PATCHED)).containers.is_empty());
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_noted() {
+    let mut waits = pod(None, "app:A", None, "");
+    let is_stuck =
+        |pod: &PodFacts| next_state(pod, &to_image("app:B"), "new", samples::time(PATCHED)).containers["app"].stuck;
+    assert!(!is_stuck(&waits));
+    waits.containers[0].waiting_reason = Some("ErrImagePull".into());
+    assert!(is_stuck(&waits));
+    waits.observed_generation = Some(2);
+    assert!(!is_stuck(&waits));
+}
+
+/// One tag of the image may be shown as another: nobody knows which of them it was started with.
+#[test]
+fn half_way_a_tag_of_the_same_repository_says_nothing() {
+    let started = |old_image: &str, shown: &str| {
+        let mut pod = pod(Some((Some("X"), old_image)), "app:B", Some("Y"), shown);
+        let known = pod.in_place_state.take().unwrap();
+        let fields = format!(r#""image":"{old_image}","started":"F","wanted":"F""#);
+        pod.in_place_state = Some(known.replace(&format!(r#""image":"{old_image}""#), &fields).into());
+        pod.containers[0].running = None;
+        next_state(&pod, &to_image("app:C"), "new", samples::time(PATCHED)).containers["app"].started.clone()
+    };
+    assert_eq!(started("app:A", "app:A"), None);
+    assert_eq!(started("app:A", "app:B"), None);
+    assert_eq!(started("other:A", "other:A"), Some("F".into()));
+    assert_eq!(started("other:A", "app:B"), Some("F".into()));
 }
 
 #[test]

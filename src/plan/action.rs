@@ -118,7 +118,7 @@ pub enum Action {
     GrowClaim { target: Target, patch: Box<Value>, reason: String },
     /// Make a helper Pod, which makes its node pull images. One that exists already (409) is as good.
     CreateHelper { name: Box<str>, pod: Box<Value>, reason: String },
-    /// Remove a helper Pod. What it pulled, as node and image, is remembered for a while.
+    /// Remove a helper Pod. What it pulled, as node and image, is for users to read.
     DeleteHelper { target: Target, pulled: Vec<(Box<str>, Box<str>)>, reason: String },
     /// Take an orphaned Pod (after a live read of the set shows the same UID and no deletion).
     AdoptPod { target: Target, patch: Box<Value>, reason: String },

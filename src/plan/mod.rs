@@ -10,7 +10,7 @@ pub mod explain;
 mod gates;
 mod grow;
 mod lifecycle;
-mod prepull;
+pub mod prepull;
 pub mod revisions;
 mod rollout;
 mod scale;

@@ -14,7 +14,7 @@ use super::view::{Member, Slot};
 use crate::api::names;
 use crate::inplace::image::same_reference;
 use crate::model::revision::hash_text;
-use crate::model::{PodFacts, SetFacts};
+use crate::model::{PodFacts, SetFacts, Snapshot};
 
 /// Most helpers of a set at once, and how many nodes ahead of the rollout have the images.
 const HELPERS_MAX: usize = 4;
@@ -47,7 +47,14 @@ pub fn prepare(context: Context<'_>, draft: &mut Draft, outdated: &[&Slot]) {
     let mut under_way = Vec::new();
     for need in next_needs(context, outdated) {
         match pull(context, &need) {
-            Pull::Done => continue,
+            Pull::Done => {
+                // Another controller, which does not know it, may be having it pulled again.
+                let name = helper_name(&context.snapshot.set, &need);
+                if context.snapshot.helpers.get(name.as_str()).is_some_and(|helper| is_at_work(helper)) {
+                    draft.helpers_wanted.insert(name.into());
+                }
+                continue;
+            }
             Pull::Failed(message) => failures.push(message),
             Pull::UnderWay(message) => under_way.push(message),
         }
@@ -123,6 +130,16 @@ pub fn clean(context: Context<'_>, draft: &mut Draft) {
     }
 }
 
+/// Node and image, of all that helpers are seen to have pulled. To be remembered when it is seen: the helper may go by
+/// another controller's hand.
+pub fn pulled_by_helpers(snapshot: &Snapshot) -> Vec<(Box<str>, Box<str>)> {
+    let of = |helper: &PodFacts| {
+        let node = helper.node.clone().unwrap_or_default();
+        pulled(helper).map(|image| (node.clone(), image.into())).collect::<Vec<_>>()
+    };
+    snapshot.helpers.values().flat_map(|helper| of(helper)).collect()
+}
+
 /// The new images of a Pod's update that its node may lack: those that no container of the Pod's own template has.
 fn need_of(context: Context<'_>, member: &Member) -> Option<Need> {
     let node = member.pod.node.clone()?;
@@ -147,6 +164,14 @@ fn images(template: &Value) -> Vec<&str> {
 fn pulled(helper: &PodFacts) -> impl Iterator<Item = &str> {
     let images = helper.helper.iter().flat_map(|facts| &facts.images);
     images.filter(|image| image.pulled).map(|image| &*image.image)
+}
+
+/// It has not pulled all of its images, and nothing is said against it yet.
+fn is_at_work(helper: &PodFacts) -> bool {
+    let images = helper.helper.as_ref().map_or(&[][..], |facts| &facts.images);
+    !helper.is_terminal()
+        && images.iter().all(|image| image.error.is_none())
+        && !images.iter().all(|image| image.pulled)
 }
 
 fn rejected(helper: &PodFacts) -> bool {

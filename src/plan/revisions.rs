@@ -117,7 +117,6 @@ struct Wanted {
     claim_sizes: Option<ClaimSizes>,
     /// No claim of a slot is smaller than its template asks.
     claims_are_large_enough: bool,
-    text: String,
 }
 
 impl Wanted {
@@ -126,7 +125,6 @@ impl Wanted {
         Wanted {
             claim_sizes: spec.grow_claims.then(|| spec.claim_templates.iter().filter_map(size).collect()),
             claims_are_large_enough: super::grow::all_are_large_enough(snapshot, spec),
-            text: canonical::text(&spec.template),
             template: spec.template.clone(),
             claim_names: spec.claim_templates.iter().map(|claim| claim.name.as_str().into()).collect(),
         }
@@ -263,7 +261,7 @@ fn notes(
 /// after defaulting here, then after defaulting by the apiserver.
 fn find_equal(snapshot: &Snapshot, known: &[Arc<Revision>], wanted: &Wanted) -> Search {
     let candidates: Vec<usize> = (0..known.len()).rev().filter(|index| wanted.same_claims(&known[*index])).collect();
-    let same_text = |index: &usize| canonical::text(&known[*index].template) == wanted.text;
+    let same_text = |index: &usize| *known[*index].template == wanted.template;
     // Of several that say the same, the one that is the update revision already: nothing moves.
     let update = snapshot.set.status.update_revision.as_deref();
     let held = candidates.iter().find(|index| update == Some(&*known[**index].name));

@@ -136,6 +136,10 @@ impl ContainerRun {
         matches!(self.state, State::Running { .. } | State::Stopping { .. })
     }
 
+    pub fn keeps_its_kubelet_busy(&self) -> bool {
+        matches!(self.state, State::Pulling { .. } | State::Stopping { .. })
+    }
+
     /// The running container is the one that the spec asks for, and has what it asks for.
     pub fn is_as(&self, wanted: &Wanted) -> bool {
         let right = matches!(self.state, State::Running { .. })

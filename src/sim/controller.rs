@@ -14,6 +14,7 @@ use crate::model::snapshot::Refusal;
 use crate::model::{Abilities, Answers, Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
 use crate::plan::action::{Action, Question, RevisionAction};
+use crate::plan::prepull::pulled_by_helpers;
 
 /// How long a view may be behind our own writes before they are read live.
 const OWN_WRITES_MS: i64 = 5000;
@@ -337,7 +338,10 @@ impl World {
         one.in_flight = open;
         let unknown = one.in_flight.iter().any(|written| matches!(written.what, Expect::Unknown));
         let since = one.in_flight.iter().map(|written| written.since_ms).min();
-        let honest = self.snapshot(controller, set);
+        let mut honest = self.snapshot(controller, set);
+        let one = &mut self.controllers[controller];
+        one.pulled_images.extend(pulled_by_helpers(&honest));
+        honest.answers.pulled_images.clone_from(&one.pulled_images);
         let mut snapshot = honest.clone();
         self.mutate_snapshot(&mut snapshot);
         let one = &mut self.controllers[controller];
@@ -398,7 +402,6 @@ impl World {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),
                 refused_patches: one.refused_patches.clone(),
-                pulled_images: one.pulled_images.clone(),
                 ..Answers::default()
             },
             set,

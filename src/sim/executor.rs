@@ -100,8 +100,7 @@ impl World {
             if let Some(violation) = violation {
                 self.oracle.fail(format!("c{controller} {violation}"));
             }
-            let summary = summary(&made);
-            note!(self, "c{controller} plans at set version {}: {summary}", snapshot.set.resource_version);
+            note!(self, "c{controller} plans at set version {}: {}", snapshot.set.resource_version, summary(&made));
             if let Some(run) = &mut self.controllers[controller].run {
                 run.plan = made;
                 run.stage = Stage::Revisions(0);
@@ -291,9 +290,6 @@ impl World {
                     (_, None) => return true,
                 };
                 one.refusals.remove(&object_name);
-                if let Intent::Act(Action::DeleteHelper { pulled, .. }) = &request.intent {
-                    one.pulled_images.extend(pulled.iter().cloned());
-                }
                 // The rest rests on the state that came of the resize.
                 if let (Verb::Resize, Some(object)) = (request.verb, &object)
                     && let Some(next) = run.chains.get_mut(request.chain).and_then(VecDeque::front_mut)

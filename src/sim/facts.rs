@@ -12,12 +12,17 @@ use crate::inplace::quantity::quantity_bytes;
 use crate::model::claim::ClaimOwner;
 use crate::model::{ClaimFacts, OwnerFacts, PodFacts, RevisionFacts, SetFacts};
 
+/// What a pointer without escapes and indices points at: `Value::pointer` makes new texts on its way.
+pub fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, field| value.get(field))
+}
+
 pub fn text(value: &Value, pointer: &str) -> Box<str> {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into()
+    at(value, pointer).and_then(Value::as_str).unwrap_or_default().into()
 }
 
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(value, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub fn condition<'a>(value: &'a Value, type_: &str) -> Option<&'a Value> {

@@ -37,16 +37,23 @@ impl PodRun {
         self.containers.values_mut().find(|run| run.role == Role::Main)
     }
 
+    /// It ends containers or pulls images. A kubelet does one thing at a time for a Pod: it hears of no newer spec
+    /// until that is done, nor does it write that it has observed one.
+    fn is_busy(&self) -> bool {
+        self.containers.values().any(ContainerRun::keeps_its_kubelet_busy)
+    }
+
     /// A container of another image than the spec's is still running. Not one that ran when the Pod was patched, ended in
-    /// that very moment, and came back by itself: that cannot be seen from outside.
+    /// that very moment, and came back by itself: that cannot be seen from outside, unless the Pod was patched before.
     pub fn serves_something_else(&self, value: &Value) -> bool {
         let annotation =
             value.pointer("/metadata/annotations").and_then(|all| all.get(names::IN_PLACE_STATE_ANNOTATION));
         let patched: Value = annotation.and_then(|text| serde_json::from_str(text.as_str()?).ok()).unwrap_or_default();
         facts::list(value, "/spec/containers").iter().any(|container| {
             let (name, image) = (facts::text(container, "/name"), facts::text(container, "/image"));
-            let ran = &patched["containers"][&*name]["containerID"];
-            let came_back = ran.is_string();
+            let record = &patched["containers"][&*name];
+            let ran = &record["containerID"];
+            let came_back = ran.is_string() && record["texts"].is_null();
             self.containers.get(&name).is_some_and(|run| {
                 run.runs() && run.id_image != image && (!came_back || run.id.as_deref() == ran.as_str())
             })
@@ -88,7 +95,12 @@ impl World {
             failed: false,
             timer_ms: 0,
         });
-        run.seen = Arc::clone(&object);
+        for container in run.containers.values_mut().filter(|_| !run.failed && !pod.is_terminating()) {
+            container.go_on(random, now, &mut self.cluster.container_ids);
+        }
+        if run.failed || pod.is_terminating() || !run.is_busy() {
+            run.seen = Arc::clone(&object);
+        }
         if run.failed && !pod.is_terminating() {
             self.after(1, Event::Report { name: name.into(), uid: uid.into() });
             return;
@@ -106,10 +118,10 @@ impl World {
             return;
         }
         let mut next = None;
-        for wanted in wanted(&object.value) {
+        let seen = Arc::clone(&run.seen);
+        for wanted in wanted(&seen.value) {
             let container =
                 run.containers.entry(wanted.name.clone()).or_insert_with(|| ContainerRun::new(&wanted, random, now));
-            container.go_on(random, now, &mut self.cluster.container_ids);
             container.ask(&wanted, random, now, grace_ms);
             container.resize(&wanted.resources, random, now);
             next = [next, container.next_change(now)].into_iter().flatten().min();

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
+use super::agent::draw_with_hooks;
+use super::script::{Script, draw};
 use super::world::World;
 use crate::api::names;
 use crate::model::claim::ClaimOwner;
@@ -44,10 +46,11 @@ pub enum Mutant {
     StatusWithoutEnd,
     RetriesWithoutALook,
     NoReadYourWrites,
+    HooksUnseen,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
-pub const CAUGHT_BY_SEEDS: [Mutant; 26] = [
+pub const CAUGHT_BY_SEEDS: [Mutant; 27] = [
     Mutant::NoUidPrecondition,
     Mutant::NoVersionPrecondition,
     Mutant::DisruptBeforeStatus,
@@ -74,7 +77,15 @@ pub const CAUGHT_BY_SEEDS: [Mutant; 26] = [
     Mutant::GenerationAhead,
     Mutant::StatusWithoutEnd,
     Mutant::RetriesWithoutALook,
+    Mutant::HooksUnseen,
 ];
+
+impl Mutant {
+    /// The scripts that can show it.
+    pub fn draw(self) -> fn(u64) -> Script {
+        if self == Mutant::HooksUnseen { draw_with_hooks } else { draw }
+    }
+}
 
 impl World {
     /// What a mutant sees.
@@ -90,7 +101,8 @@ impl World {
             | Mutant::IgnorePause
             | Mutant::BudgetTooLarge
             | Mutant::IgnoreOrder
-            | Mutant::IgnoreMinReady => mutate_spec(mutant, snapshot),
+            | Mutant::IgnoreMinReady
+            | Mutant::HooksUnseen => mutate_spec(mutant, snapshot),
             Mutant::DeletionOfTheSetUnseen => snapshot.set.terminating = false,
             Mutant::AdoptsWhatOthersOwn => {
                 for (name, pod) in std::mem::take(&mut snapshot.foreign) {
@@ -200,6 +212,7 @@ fn mutate_spec(mutant: Mutant, snapshot: &mut Snapshot) {
     match mutant {
         Mutant::IgnoreOrder => spec.pod_management_policy = Some(crate::api::spec::PodManagementPolicy::Parallel),
         Mutant::IgnoreMinReady => spec.min_ready_seconds = None,
+        Mutant::HooksUnseen => spec.lifecycle = None,
         _ => {}
     }
     if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {

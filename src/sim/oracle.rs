@@ -23,7 +23,7 @@ pub struct Oracle {
     /// For mutants that have none: what else would be noticed?
     pub blind_to_preconditions: bool,
     /// Every state that the set had.
-    history: Vec<SetState>,
+    history: Vec<Arc<SetState>>,
     /// Pods that a controller took down while they were Ready, until their ordinal is available.
     outstanding: BTreeMap<Ordinal, Outstanding>,
     /// What the request under way takes down, should it be done.
@@ -68,9 +68,9 @@ impl Oracle {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    fn window(&self, read: &Read) -> Vec<&SetState> {
+    fn window(&self, read: &Read) -> Vec<Arc<SetState>> {
         let begin = self.history.iter().rposition(|state| state.version <= read.set_version).unwrap_or(0);
-        self.history[begin..].iter().filter(|state| state.uid == read.set_uid).collect()
+        self.history[begin..].iter().filter(|state| state.uid == read.set_uid).cloned().collect()
     }
 
     pub fn changed(&mut self, now: i64, kind: Kind, change: &Change, cluster: &Cluster) {
@@ -102,7 +102,7 @@ impl Oracle {
         let text =
             last.filter(|last| *last.text == *text).map_or_else(|| text.as_str().into(), |last| Arc::clone(&last.text));
         self.outstanding.retain(|ordinal, _| spec.slots.contains(*ordinal));
-        self.history.push(SetState {
+        self.history.push(Arc::new(SetState {
             version: object.version,
             uid: object.uid.clone(),
             terminating: set.terminating,
@@ -110,10 +110,13 @@ impl Oracle {
             text,
             current: set.status.current_revision.clone(),
             updated: set.status.updated_ordinals.as_deref().map(Ranges::parse_text).unwrap_or_default(),
-        });
+        }));
     }
 
     fn forget_if_over(&mut self, now: i64, object: &Object, cluster: &Cluster) {
+        if self.outstanding.is_empty() {
+            return;
+        }
         let Some(pod) = object.pod() else { return };
         let Some(entry) = pod.ordinal_of(SET).and_then(|ordinal| self.outstanding.get(&ordinal)) else { return };
         if object.version < entry.done_version {
@@ -162,8 +165,8 @@ impl Oracle {
             guard_uid.as_ref().is_none_or(|uid| *uid == target.uid)
                 && guard_version.as_ref().is_none_or(|version| **version == *target.version.to_string())
         });
-        for pod in store.all(Kind::Pod).map(|(_, pod)| Arc::clone(pod)).collect::<Vec<_>>() {
-            self.forget_if_over(store.now_ms, &pod, cluster);
+        for (_, pod) in store.all(Kind::Pod) {
+            self.forget_if_over(store.now_ms, pod, cluster);
         }
         if let (Intent::Act(Action::PatchPodStatus { why: GateWhy::Open, .. }), Some(target)) =
             (&request.intent, target.filter(|_| passes))
@@ -198,7 +201,7 @@ impl Oracle {
     }
 
     fn judge(&mut self, request: &Request, target: Option<&Arc<Object>>, store: &Store) -> Result<(), String> {
-        let window: Vec<SetState> = self.window(&request.read).into_iter().cloned().collect();
+        let window = self.window(&request.read);
         if window.is_empty() {
             return Err(format!("{} rests on a set that never was", request.name));
         }
@@ -221,7 +224,7 @@ impl Oracle {
         &mut self,
         request: &Request,
         action: &Action,
-        window: &[SetState],
+        window: &[Arc<SetState>],
         target: Option<&Arc<Object>>,
         store: &Store,
     ) -> Result<(), String> {
@@ -258,7 +261,7 @@ impl Oracle {
     }
 
     /// Partition, pause and OnDelete: no Pod leaves its revision that may not.
-    fn judge_revision_change(&self, action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
+    fn judge_revision_change(&self, action: &Action, pod: &PodFacts, window: &[Arc<SetState>]) -> Result<(), String> {
         let templates = &self.templates;
         let (ordinal, to) = match action {
             Action::DeletePod { ordinal, why: DeleteWhy::Update, .. } => (*ordinal, None),
@@ -287,7 +290,7 @@ impl Oracle {
         Err(format!("S8/S9: {} leaves its revision by {:?} under no spec that allows it", pod.name, short(action)))
     }
 
-    fn judge_reason(&self, action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
+    fn judge_reason(&self, action: &Action, pod: &PodFacts, window: &[Arc<SetState>]) -> Result<(), String> {
         let Action::DeletePod { ordinal, why, .. } = action else { return Ok(()) };
         match why {
             DeleteWhy::ScaleDown | DeleteWhy::Reserved => {
@@ -307,7 +310,7 @@ impl Oracle {
         request: &Request,
         action: &Action,
         pod: &PodFacts,
-        window: &[SetState],
+        window: &[Arc<SetState>],
         store: &Store,
     ) -> Result<(), String> {
         let ordinal = match action {
@@ -364,7 +367,7 @@ impl Oracle {
     fn judge_status(
         &mut self,
         request: &Request,
-        window: &[SetState],
+        window: &[Arc<SetState>],
         target: &Arc<Object>,
         store: &Store,
     ) -> Result<(), String> {
@@ -417,7 +420,7 @@ impl Oracle {
 
     /// The garbage collector took a claim: somebody must have asked for it.
     pub fn claim_collected(&mut self, name: &str) {
-        let asked = |state: &SetState| state.spec.delete_claims_when_scaled || state.spec.delete_claims_with_set;
+        let asked = |state: &Arc<SetState>| state.spec.delete_claims_when_scaled || state.spec.delete_claims_with_set;
         if !self.history.iter().any(asked) {
             self.fail(format!("S12: claim {name} is collected and no policy ever said so"));
         }

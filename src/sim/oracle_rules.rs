@@ -28,7 +28,7 @@ pub fn means(templates: &BTreeMap<Box<str>, Value>, hash: &str, state: &SetState
 pub fn judge_create(
     ordinal: Ordinal,
     hash: &str,
-    window: &[SetState],
+    window: &[Arc<SetState>],
     templates: &BTreeMap<Box<str>, Value>,
 ) -> Result<(), String> {
     if !window.iter().any(|state| state.spec.slots.contains(ordinal)) {
@@ -72,15 +72,16 @@ pub fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<()
 }
 
 /// A Pod in service that a hook holds stays as it is.
-pub fn judge_hooks(action: &Action, pod: &PodFacts, window: &[SetState]) -> Result<(), String> {
-    let hook = |state: &SetState| match action {
+pub fn judge_hooks(action: &Action, pod: &PodFacts, window: &[Arc<SetState>]) -> Result<(), String> {
+    let hook = |state: &Arc<SetState>| match action {
         Action::PatchPod { why: PatchWhy::InPlace, .. } => state.spec.hooks.in_place_update.clone(),
         Action::DeletePod { why: DeleteWhy::Terminal | DeleteWhy::InPlaceTimeout, .. } => None,
         Action::DeletePod { .. } => state.spec.hooks.pre_delete.clone(),
         _ => None,
     };
     let states = [HookState::Normal, HookState::PreparingUpdate, HookState::PreparingDelete];
-    let serves = pod.is_ready() && pod.hook_state().is_some_and(|state| states.contains(&state));
+    // One without a state is taken as normal.
+    let serves = pod.is_ready() && pod.hook_state().is_none_or(|state| states.contains(&state));
     if serves && window.iter().all(|state| hook(state).is_some_and(|hook| hook.held_by(pod).is_some())) {
         return Err(format!("hooks: {} is taken down and a hook holds it", pod.name));
     }

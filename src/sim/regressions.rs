@@ -202,3 +202,46 @@ fn a_container_that_was_about_to_start_is_not_taken_for_the_new_one() {
     let swarm = Swarm { kubelet_lag_ms: 1500, status_lag_ms: 20, ..calm(1, 300) };
     tell(60, &swarm, &set, &story);
 }
+
+/// Patched while its containers were being started, from one tag of an image to another: the node shows either as the
+/// other, so the one that came up was taken for the new one, and was then ended.
+#[test]
+fn another_tag_of_the_same_image_is_not_taken_for_the_new_one() {
+    let mut set = set(2, json!({}));
+    set["podManagementPolicy"] = "Parallel".into();
+    set["template"] = template("same digest");
+    let swarm = Swarm { status_lag_ms: 20, ..calm(1, 5) };
+    for at in [600, 1500, 2400] {
+        tell(40, &swarm, &set, &[(at, use_template("A"))]);
+        tell(40, &swarm, &set, &[(at, use_template("C")), (at + 900, use_template("labels"))]);
+    }
+    // Half way, and round again: what came up in between shows the tag that is wanted in the end.
+    set["template"] = template("C");
+    for pause in [700, 1600, 2500] {
+        let there_and_back =
+            [(30_000, use_template("A")), (30_000 + pause, use_template("same digest")), (34_000, use_template("A"))];
+        tell(40, &swarm, &set, &there_and_back);
+    }
+}
+
+/// There and back while the old container is being ended: a kubelet that does so observes no newer spec meanwhile, which
+/// is how the Pod is known to be still out of service. The simulated one once said that it had.
+#[test]
+fn a_container_that_is_being_ended_is_not_the_one_that_was_turned_round_to() {
+    let swarm = Swarm { status_lag_ms: 20, ..calm(2, 30) };
+    for pause in [250, 400, 700, 1500] {
+        let story = [(30_000, use_template("B")), (30_000 + pause, use_template("A"))];
+        tell(25, &swarm, &set(1, json!({})), &story);
+    }
+}
+
+/// What a helper has pulled was remembered by the controller alone that removed it; the other one had it pulled again,
+/// for ever.
+#[test]
+fn two_controllers_that_pull_ahead_come_to_rest() {
+    let mut set = set(3, json!({"inPlaceUpdateStrategy": {"prePull": true}}));
+    set["podManagementPolicy"] = "Parallel".into();
+    let story = [(30_000, use_template("B")), (60_000, use_template("C"))];
+    tell_both(5, &calm(2, 30), &set, &story);
+    tell(5, &Swarm { watch_lag_ms: 3000, ..calm(2, 30) }, &set, &story);
+}

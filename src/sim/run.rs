@@ -219,9 +219,6 @@ impl World {
         if status.observed_generation != Some(set.generation) {
             return Err("the status is old".to_owned());
         }
-        for ordinal in spec.slots.ordinals() {
-            self.pod_is_right(&format!("{SET}-{ordinal}"), &object.uid, &spec)?;
-        }
         let ours = self
             .store
             .all(Kind::Pod)
@@ -263,7 +260,12 @@ impl World {
         if condition("ReplicaFailure").is_some_and(|(status, _)| status == "True") {
             return Err(format!("ReplicaFailure is {:?}", condition("ReplicaFailure")));
         }
-        self.history_is_right(&object.uid, &spec, status)
+        self.history_is_right(&object.uid, &spec, status)?;
+        // Last, as it takes longest.
+        for ordinal in spec.slots.ordinals() {
+            self.pod_is_right(&format!("{SET}-{ordinal}"), &object.uid, &spec)?;
+        }
+        Ok(())
     }
 
     fn history_is_right(

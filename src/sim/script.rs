@@ -323,12 +323,7 @@ fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
 pub fn draw(seed: u64) -> Script {
     let mut random = Random::new(seed);
     let swarm = draw_swarm(&mut random);
-    let mut set = draw_set(&mut random);
-    // What is pulled is remembered by each controller for itself: two of them, for ever at work at once, would make and
-    // remove helpers without an end (docs/reliability.md).
-    if swarm.controllers > 1 {
-        set["updateStrategy"]["rollingUpdate"]["inPlaceUpdateStrategy"]["prePull"] = false.into();
-    }
+    let set = draw_set(&mut random);
     let trouble = random.pick(&[0, 150, 500]);
     let rare = random.per_mille(150);
     let pause_ms = random.pick(&[300, 2000, 15_000]);

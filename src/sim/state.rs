@@ -53,6 +53,10 @@ fn set(value: &Value) -> String {
     conditions.sort();
     if let Some(fields) = status.as_object_mut() {
         fields.remove("conditions");
+        for entry in fields.get_mut("disrupted").and_then(Value::as_array_mut).into_iter().flatten() {
+            entry["uid"] = Value::Null;
+            entry["resourceVersion"] = Value::Null;
+        }
     }
     format!("{} {status} {conditions:?}", value["spec"])
 }

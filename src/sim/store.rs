@@ -88,7 +88,7 @@ impl Object {
     }
 
     pub fn is_terminating(&self) -> bool {
-        self.value.pointer("/metadata/deletionTimestamp").is_some()
+        facts::at(&self.value, "/metadata/deletionTimestamp").is_some()
     }
 }
 
@@ -123,7 +123,7 @@ pub struct Guard {
 
 #[derive(Default)]
 pub struct Store {
-    objects: BTreeMap<(Kind, Box<str>), Arc<Object>>,
+    objects: BTreeMap<Kind, BTreeMap<Box<str>, Arc<Object>>>,
     pub logs: BTreeMap<Kind, Vec<Change>>,
     /// Changes that nobody has been told of yet.
     pub fresh: Vec<(Kind, Change)>,
@@ -151,11 +151,11 @@ impl Store {
     }
 
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(&(kind, name.into()))
+        self.objects.get(&kind)?.get(name)
     }
 
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = (&str, &Arc<Object>)> {
-        self.objects.iter().filter(move |((of, _), _)| *of == kind).map(|((_, name), object)| (&**name, object))
+        self.objects.get(&kind).into_iter().flatten().map(|(name, object)| (&**name, object))
     }
 
     pub fn create(&mut self, kind: Kind, mut value: Value) -> Answer {
@@ -301,7 +301,7 @@ impl Store {
 
     /// The last step of a deletion.
     pub fn remove(&mut self, kind: Kind, name: &str) {
-        if let Some(before) = self.objects.remove(&(kind, name.into())) {
+        if let Some(before) = self.objects.get_mut(&kind).and_then(|objects| objects.remove(name)) {
             self.version += 1;
             self.log(kind, Change { name: name.into(), version: self.version, object: None, before: Some(before) });
         }
@@ -339,14 +339,17 @@ impl Store {
             },
             value,
         });
-        let before = self.objects.insert((kind, name.into()), Arc::clone(&object));
-        self.log(kind, Change { name: name.into(), version: self.version, object: Some(Arc::clone(&object)), before });
         let gone = object.is_terminating()
             && facts::list(&object.value, "/metadata/finalizers").is_empty()
             && (kind != Kind::Pod || object.value.pointer("/metadata/deletionGracePeriodSeconds") == Some(&0.into()));
-        if gone {
-            self.remove(kind, name);
-        }
+        // The last finalizer has gone: no watch ever shows this state.
+        let (shown, before) = if gone {
+            (None, self.objects.get_mut(&kind).and_then(|objects| objects.remove(name)))
+        } else {
+            let before = self.objects.entry(kind).or_default().insert(name.into(), Arc::clone(&object));
+            (Some(Arc::clone(&object)), before)
+        };
+        self.log(kind, Change { name: name.into(), version: self.version, object: shown, before });
         Ok(object)
     }
 

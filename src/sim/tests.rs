@@ -243,7 +243,7 @@ fn every_mutant_is_caught() {
         loop {
             let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
             let Some(mutant) = CAUGHT_BY_SEEDS.get(index).copied() else { return };
-            let caught = |seed: u64| run_script(draw(seed), Some(mutant), false).violation;
+            let caught = |seed: u64| run_script(mutant.draw()(seed), Some(mutant), false).violation;
             let first = (1..=SEEDS).find_map(|seed| Some((seed, caught(seed)?)));
             match (first, whole) {
                 (None, _) => missed.lock().unwrap().push(mutant),
@@ -251,7 +251,7 @@ fn every_mutant_is_caught() {
                 (Some((seed, how)), Some(seeds)) => {
                     let count = (1..=seeds).filter(|seed| caught(*seed).is_some()).count();
                     let on_wire = (1..=seeds / 10)
-                        .filter(|seed| run_on_the_wire(draw(*seed), Some(mutant), false).violation.is_some())
+                        .filter(|seed| run_on_the_wire(mutant.draw()(*seed), Some(mutant), false).violation.is_some())
                         .count();
                     println!("| `{mutant:?}` | {count} of {seeds} | {on_wire} of {} | {seed}: {how} |", seeds / 10);
                 }

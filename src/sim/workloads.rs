@@ -154,7 +154,8 @@ pub fn all() -> Vec<Workload> {
             parallel(json!({})),
             vec![(60, Step::Spec(json!({"reserveOrdinals": [1]}))), (120, Step::Spec(json!({"reserveOrdinals": []})))],
         ),
-        story("hooks", set(&hooks), vec![(60, use_template("B"))]),
+        // Whoever answers hooks may sleep for long.
+        Workload { depends_on_time: true, ..story("hooks", set(&hooks), vec![(60, use_template("B"))]) },
         story("a Pod marked for deletion", set(&json!({})), vec![(60, Step::MarkPod(1))]),
         story(
             "a grace period",

@@ -116,7 +116,12 @@ impl Trace {
 }
 
 macro_rules! note {
-    ($world:expr, $($what:tt)*) => { $world.trace.line($world.now, format_args!($($what)*)) };
+    ($world:expr, $($what:tt)*) => {
+        // Words are made only where someone reads them.
+        if $world.trace.keep {
+            $world.trace.line($world.now, format_args!($($what)*));
+        }
+    };
 }
 pub(crate) use note;
 

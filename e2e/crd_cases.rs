@@ -94,6 +94,26 @@ fn selectors() -> Vec<Refused> {
     let app = ["x", "y"];
     vec![
         refused("no selector", json!({"selector": null}), "spec.selector: Required"),
+        refused(
+            "a key that no label has",
+            expression("old key", "DoesNotExist", json!([])),
+            "spec.selector.matchExpressions[0].key",
+        ),
+        refused(
+            "a value that no label has",
+            expression("app", "NotIn", json!(["team/old"])),
+            "spec.selector.matchExpressions[0].values[0]",
+        ),
+        refused(
+            "a label that deletes each Pod",
+            json!({"template": {"metadata": {"labels": {"apps.asts.dev/specified-delete": ""}}}}),
+            "spec.template.metadata.labels: must not have apps.asts.dev/specified-delete",
+        ),
+        refused(
+            "a label of helper Pods",
+            json!({"template": {"metadata": {"labels": {"apps.asts.dev/pre-pull": "x"}}}}),
+            "spec.template.metadata.labels: must not have apps.asts.dev/pre-pull",
+        ),
         refused("an empty selector", json!({"selector": {"matchLabels": null}}), "spec.selector: must not be empty"),
         refused("empty matchLabels", json!({"selector": {"matchLabels": {"app": null}}}), "spec.selector: must not be"),
         refused("another value", json!({"selector": {"matchLabels": {"app": "db"}}}), "spec.selector: its matchLabels"),

@@ -15,6 +15,10 @@ const KUBELET_LATENCY_SECONDS: i64 = 15;
 /// A container that started after the patch and still runs after this time was started by it: one
 /// that came back by itself in that very moment would be ended by now.
 const SETTLING_SECONDS: i64 = 3;
+/// How long one is waited for whose status names the image that is wanted, and that may still be of another tag of the
+/// same image, about to be ended. Two tags are seldom one image, and then nothing but a moment of readiness is at stake,
+/// so a long grace period is not waited out.
+const OTHER_TAG_ENDING_SECONDS_MAX: i64 = 10;
 
 /// How far the last rebuilding patch of a Pod is.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,17 +160,21 @@ pub(super) fn of_container(
         let is_still_the_old = container.running.is_some();
         return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
-    let settled_at = settled_at(pod, container, record, state);
     // An image that did not change, or that the spec had before with other fields, is no sign.
     let is_told = record.wanted.is_none() || record.started == record.wanted || record.image != container.image;
-    let mut others = record.texts_beside(container, &container.image);
+    let looks_the_same = |text: &str| record.looks_the_same(text, &container.image);
+    let is_sign = is_told && !record.texts_beside(container, &container.image).any(looks_the_same);
+    let shows_its_text = shows_its_image(container) && is_sign;
     // Nor one that may be another tag of what it was about to be started with: a node shows any tag of an image.
-    let may_be_of = |text: &str| {
-        let other_tag = record.was_about_to_start() && may_be_another_tag(text, &container.image);
-        other_tag || record.looks_the_same(text, &container.image)
+    let is_other_tag = |text: &str| may_be_another_tag(text, &container.image);
+    let may_be_other_tag =
+        record.was_about_to_start() && record.texts_beside(container, &container.image).any(is_other_tag);
+    let shows_it = shows_its_text && !may_be_other_tag;
+    let ending_seconds = match state.termination_grace_seconds {
+        seconds if shows_its_text => seconds.min(OTHER_TAG_ENDING_SECONDS_MAX),
+        seconds => seconds,
     };
-    let is_sign = is_told && !others.any(may_be_of);
-    let shows_it = shows_its_image(container) && is_sign;
+    let settled_at = settled_at(pod, container, record, state, ending_seconds);
     if !shows_it && now < settled_at {
         // It may have crashed and come back by itself just before the kubelet saw the patch.
         let why = format!("container {name} was started again, and may not be the new one yet");
@@ -193,8 +201,15 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
     time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-/// From when a container with another ID counts as the new one, whatever image its status names.
-fn settled_at(pod: &PodFacts, container: &ContainerFacts, record: &ContainerRecord, state: &InPlaceState) -> Timestamp {
+/// From when a container with another ID counts as the new one, whatever image its status names. One of an older spec
+/// is taken to end in `ending_seconds`.
+fn settled_at(
+    pod: &PodFacts,
+    container: &ContainerFacts,
+    record: &ContainerRecord,
+    state: &InPlaceState,
+    ending_seconds: i64,
+) -> Timestamp {
     let latest = latest(state);
     let since = container.running.and_then(|running| running.since);
     let is_younger = since.is_some_and(|since| since >= state.patched_at);
@@ -203,7 +218,7 @@ fn settled_at(pod: &PodFacts, container: &ContainerFacts, record: &ContainerReco
         // before it has started the others.
         let starts = pod.containers.iter().filter_map(|container| container.running?.since);
         let heard = starts.max().map(|start| later(start, SETTLING_SECONDS));
-        let ended = heard.map(|heard| later(heard, state.termination_grace_seconds));
+        let ended = heard.map(|heard| later(heard, ending_seconds));
         return ended.map_or(latest, |ended| if is_younger { ended } else { ended.max(latest) });
     }
     match since {

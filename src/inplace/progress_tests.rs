@@ -138,6 +138,19 @@ fn one_that_was_about_to_start_is_not_told_by_its_image() {
     }
 }
 
+/// A grace period of minutes is not waited out for the sake of two tags that might be one image.
+#[test]
+fn one_that_shows_its_image_is_not_waited_for_longer_than_ten_seconds_more() {
+    let pod = changed(|pod, _| {
+        let record = state("X", "app:A").replace(r#""X""#, "null");
+        pod.in_place_state =
+            Some(record.replace(r#""terminationGraceSeconds":5"#, r#""terminationGraceSeconds":600"#).into());
+    });
+    let started = pod.containers[0].running.and_then(|running| running.since).unwrap();
+    let settled = started + jiff::SignedDuration::from_secs(3 + 10);
+    assert_eq!(waiting(&pod, "2026-01-01T00:01:05Z").look_again_at, Some(settled));
+}
+
 /// A kubelet starts one container after another, and hears of a patch after that.
 #[test]
 fn one_that_was_about_to_start_may_be_ended_after_the_last_was_started() {

@@ -182,8 +182,7 @@ fn hook_names_of_kruise_become_ours_wherever_they_stand() {
             "preNormal": {"labelsHandler": {"mine": "x"}, "markPodNotReady": true},
         },
     }));
-    object["spec"]["template"]["metadata"]["labels"] =
-        json!({"app": "web", "lifecycle.apps.kruise.io/hold": "true", "apps.kruise.io/specified-delete": "x"});
+    object["spec"]["template"]["metadata"]["labels"] = json!({"app": "web", "lifecycle.apps.kruise.io/hold": "true"});
     object["spec"]["template"]["spec"]["containers"][0]["env"] =
         json!([{"name": "STATE", "valueFrom": {"fieldRef": {"fieldPath": format!("metadata.labels['{state}']")}}}]);
     let done = noted(object, "spec.lifecycle.preDelete.labelsHandler[lifecycle.apps.kruise.io/hold]");
@@ -197,7 +196,7 @@ fn hook_names_of_kruise_become_ours_wherever_they_stand() {
     );
     assert_eq!(
         done["spec"]["template"]["metadata"]["labels"],
-        json!({"app": "web", "lifecycle.apps.asts.dev/hold": "true", "apps.asts.dev/specified-delete": "x"})
+        json!({"app": "web", "lifecycle.apps.asts.dev/hold": "true"})
     );
     let path = done.pointer("/spec/template/spec/containers/0/env/0/valueFrom/fieldRef/fieldPath");
     assert_eq!(path, Some(&json!("metadata.labels['lifecycle.apps.asts.dev/state']")));

@@ -21,6 +21,7 @@ test_list![
     the_ledger_is_empty_when_all_is_done,
     an_idle_set_costs_no_writes,
     events_tell_what_was_done,
+    a_misspelt_field_of_the_template_is_told,
 ];
 
 async fn counts_are_those_of_the_pods(space: Space) -> Result {
@@ -183,6 +184,24 @@ async fn an_idle_set_costs_no_writes(space: Space) -> Result {
         Ok(())
     })
     .await
+}
+
+/// The definition keeps fields that it does not know, for apiservers that do.
+async fn a_misspelt_field_of_the_template_is_told(space: Space) -> Result {
+    let container = json!({"name": "app", "image": image("v1"), "readinesProbe": {"tcpSocket": {"port": 1}}});
+    let misspelt = set("web", json!({"replicas": 1, "template": {"spec": {"containers": [container]}}}));
+    let unknown = r#"unknown field "spec.template.spec.containers[0].readinesProbe""#;
+    let planned =
+        crate::cli_plan::plugin::plan(&space, &["-f", "-", "-o", "json"], Some(&misspelt.to_string()))?.json(2)?;
+    let is_told = planned["notes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|note| note.as_str().unwrap_or_default().contains(unknown));
+    ensure!(is_told, "{planned}");
+    space.create_settled(misspelt).await?;
+    space.event("UnknownTemplateFields", unknown).await?;
+    Ok(())
 }
 
 async fn events_tell_what_was_done(space: Space) -> Result {

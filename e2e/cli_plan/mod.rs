@@ -1,7 +1,7 @@
 //! `kubectl asts plan`, as the program that users run.
 
 mod comparison;
-mod plugin;
+pub mod plugin;
 mod rights;
 
 use comparison::what_is_planned_is_what_happens;

@@ -318,17 +318,30 @@ pub async fn default_template(
 ) -> Result<TemplateAnswer, CallError> {
     let template: Value =
         serde_json::from_str(template).map_err(|error| unreadable("create", "PodTemplate", &error))?;
-    let body = json!({
-        "apiVersion": "v1",
-        "kind": "PodTemplate",
-        "metadata": {"generateName": "asts-dry-run-"},
-        "template": template,
-    });
+    let body = pod_template(&template);
     match apiserver.dry_run_create::<TemplateObject>(At::all(Kind::PodTemplate, namespace), &body).await {
         Ok(defaulted) => Ok(TemplateAnswer::Defaulted(Arc::new(defaulted.template))),
         Err(error) if is_invalid(&error) => Ok(TemplateAnswer::Invalid(error.message.into())),
         Err(error) => Err(error),
     }
+}
+
+/// The fields of a template (JSON) that the apiserver does not know, in its words; `None`: there are none, or no answer
+/// came. It drops them from Pods without a word, and the definition keeps them for apiservers that know them.
+pub async fn unknown_fields(apiserver: &Apiserver, namespace: &str, template: &Value) -> Option<String> {
+    let body = pod_template(template);
+    let error = apiserver.strict_dry_run_create(At::all(Kind::PodTemplate, namespace), &body).await.err()?;
+    let (_, told) = error.message.split_once("strict decoding error: ")?;
+    Some(told.replace("field \"template.", "field \"spec.template."))
+}
+
+fn pod_template(template: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"generateName": "asts-dry-run-"},
+        "template": template,
+    })
 }
 
 /// Why a claim cannot be mounted into a running Pod; `None`: it can.

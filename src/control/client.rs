@@ -202,6 +202,12 @@ impl Apiserver {
         self.tried_again(Verb::Create, at.query("dryRun=All"), Some(body)).await
     }
 
+    /// The same where fields that the server does not know are an error.
+    pub async fn strict_dry_run_create(&self, at: At<'_>, body: &Value) -> Result<(), CallError> {
+        let at = at.query("dryRun=All&fieldValidation=Strict");
+        self.tried_again::<serde::de::IgnoredAny>(Verb::Create, at, Some(body)).await.map(|_| ())
+    }
+
     /// A patch that the server only pretends to do. Needs no lease.
     pub async fn dry_run_patch(&self, at: At<'_>, body: &Value) -> Result<(), CallError> {
         let at = at.query("dryRun=All");

@@ -221,8 +221,8 @@ impl Reconciler {
     async fn carry_out(&self, snapshot: &Snapshot, plan: &Plan, memory: &mut SetMemory) -> Verdict {
         let set = &snapshot.set;
         let outcome = self.apply_revisions(set, &plan.revisions, memory).await;
+        self.tell(set, &[], &outcome);
         if outcome.must_stop() {
-            self.tell(set, &[], &outcome);
             self.say_refused(set, plan, memory).await;
             return outcome.verdict();
         }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::actions;
-use super::answers::escaped;
+use super::answers::{escaped, unknown_fields};
 use super::apply::{Adoption, Outcome};
 use super::cache::CachedSet;
 use super::cache::revision::RevisionObject;
@@ -70,7 +70,9 @@ impl Reconciler {
     ) -> Result<(), CallError> {
         match action {
             RevisionAction::Create { name, hash, number, data } => {
-                self.create_revision(set, name, hash, *number, data, shows).await
+                self.create_revision(set, name, hash, *number, data, shows).await?;
+                outcome.events.extend(self.unknown_fields_event(set, data).await);
+                Ok(())
             }
             RevisionAction::Renumber { name, uid, resource_version, number } => {
                 let target =
@@ -147,6 +149,14 @@ impl Reconciler {
     }
 
     /// Looks live whether a Pod's label or the status names the revision.
+    /// Told once a revision: a field that is misspelt would be missed by nobody else.
+    async fn unknown_fields_event(&self, set: &SetFacts, data: &Value) -> Option<PlannedEvent> {
+        let template = data.pointer("/spec/template")?;
+        let told = unknown_fields(&self.apiserver, &set.namespace, template).await?;
+        let message = format!("the apiserver does not know, and ignores: {told}");
+        Some(PlannedEvent { warning: true, reason: "UnknownTemplateFields", action: "Update", message })
+    }
+
     async fn is_in_use(&self, set: &SetFacts, name: &str, hash: &str) -> Result<bool, CallError> {
         let at = At::one(Kind::Set, &set.namespace, &set.name);
         let live: SetObject = self.apiserver.read(Verb::Get, at).await?;

@@ -16,7 +16,7 @@ use crate::cli::connect::Session;
 use crate::cli::error::CliError;
 use crate::cli::target::Target;
 use crate::control::abilities::{AbilityCache, InPlace};
-use crate::control::answers::{Took, ask_to_patch, default_template, why_not_bound};
+use crate::control::answers::{Took, ask_to_patch, default_template, unknown_fields, why_not_bound};
 use crate::control::backoff::Chance;
 use crate::control::cache::claim::ClaimObject;
 use crate::control::cache::pod::PodObject;
@@ -73,6 +73,9 @@ impl<'a> Look<'a> {
 
     /// All that a plan may see, with the set as it would be.
     pub async fn snapshot(&mut self, target: &Target, set: &Value) -> Result<Snapshot, CliError> {
+        if let Some(told) = unknown_fields(&self.apiserver, &target.namespace, &set["spec"]["template"]).await {
+            self.notes.insert(format!("the apiserver does not know, and ignores: {told}"));
+        }
         let mut store = Store::default();
         self.list::<PodObject>(&mut store, &target.namespace).await?;
         let claims = self.list::<ClaimObject>(&mut store, &target.namespace).await;

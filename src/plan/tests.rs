@@ -17,6 +17,7 @@ use crate::model::{
 };
 
 mod adoption;
+mod claims;
 mod env_annotations;
 mod explain;
 mod grow;
@@ -844,6 +845,7 @@ fn a_claim_without_a_pod_is_let_go_when_the_policy_no_longer_deletes_it() {
                 name: "web".into(),
                 uid: "set".into(),
                 controller: false,
+                our_group: true,
             }],
             ..crate::model::ClaimFacts::default()
         })

@@ -18,6 +18,7 @@ use crate::model::{
 
 mod adoption;
 mod claims;
+mod ended;
 mod env_annotations;
 mod explain;
 mod grow;

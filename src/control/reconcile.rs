@@ -128,6 +128,7 @@ impl Reconciler {
         snapshot.injectors = self.injectors.clone();
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
+        snapshot.answers.held_updates = memory.held_updates();
         snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {

@@ -22,6 +22,7 @@ mod ended;
 mod env_annotations;
 mod explain;
 mod grow;
+mod held;
 mod history;
 mod lifecycle;
 mod pace;

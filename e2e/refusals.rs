@@ -127,6 +127,12 @@ async fn denied_image(space: &Space, strategy: Value) -> Result {
     let message = condition.message.unwrap_or_default();
     ensure!(message.contains("images are frozen") && message.contains("web-2"), "not its words: {message:?}");
     space.event("FailedUpdate", "images are frozen").await?;
+    eventually(seconds(30), "all Pods are back in service while the denial stands", async || {
+        let pods = space.pods_of("web").await?;
+        ensure_eq!(pods.iter().filter(|pod| is_ready(pod)).count(), 3, "Ready Pods");
+        Ok(())
+    })
+    .await?;
     holds(seconds(3), "it is tried again, and nothing else", async || {
         ensure_eq!(space.condition("web", "InPlaceUpdateBlocked").await?.status, "False", "InPlaceUpdateBlocked");
         let pods = space.pods_of("web").await?;

@@ -104,6 +104,13 @@ impl Reconciler {
                     snapshot.abilities = self.abilities.abilities();
                     memory.add_denials(&mut snapshot.abilities);
                 }
+                Question::Update { target, revision, resize, patch } => {
+                    let patches = [(true, resize.as_deref()), (false, Some(&**patch))];
+                    let taken = self.ask_to_update(&namespace, target, revision, patches, memory).await?;
+                    snapshot.answers.tried_updates.insert(target.uid.clone(), taken);
+                    snapshot.answers.refused_patches = memory.refused_patches();
+                    snapshot.answers.held_updates = memory.held_updates();
+                }
                 Question::BoundClaim { name } => {
                     let answer = why_not_bound(&self.apiserver, &namespace, name).await?;
                     snapshot.answers.bound_claims.insert(name.clone(), answer);
@@ -236,9 +243,10 @@ impl Reconciler {
         patch: &str,
         memory: &mut SetMemory,
     ) -> Result<(), CallError> {
-        match ask_to_patch(&self.apiserver, namespace, target, patch).await? {
+        let at = At::one(Kind::Pod, namespace, &target.name);
+        match ask_to_patch(&self.apiserver, at, patch).await? {
             Took::Yes => self.abilities.takes(kinds),
-            Took::No => self.abilities.refuses(kinds),
+            Took::No(_) => self.abilities.refuses(kinds),
             Took::CannotTell => self.abilities.cannot_tell(kinds),
             Took::Denied { refused, message } => memory.deny(kinds, refused.reason(), &message),
             Took::Gone(error) => {
@@ -247,6 +255,39 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// Dry runs of an update's patches; the first is the resize. What refuses them is remembered.
+    async fn ask_to_update(
+        &self,
+        namespace: &str,
+        target: &Target,
+        revision: &str,
+        patches: [(bool, Option<&str>); 2],
+        memory: &mut SetMemory,
+    ) -> Result<bool, CallError> {
+        for (resizes, patch) in patches {
+            let Some(patch) = patch else { continue };
+            let at = At::one(Kind::Pod, namespace, &target.name);
+            match ask_to_patch(&self.apiserver, if resizes { at.resize() } else { at }, patch).await? {
+                // Who cannot be asked is tried in earnest, more and more seldom.
+                Took::Yes | Took::CannotTell => {}
+                Took::No(message) => {
+                    memory.refuse_patch(&target.uid, revision, &message);
+                    return Ok(false);
+                }
+                Took::Denied { refused, message } => {
+                    let message = format!("Pod {}: {message}", target.name);
+                    memory.deny_update(revision, refused.reason(), &message, true);
+                    return Ok(false);
+                }
+                Took::Gone(error) => {
+                    self.vanished::<PodObject>(namespace, &target.name, &target.uid);
+                    return Err(CallError { failure: Failure::Conflict, ..error });
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn template(&self, namespace: &str, hash: &str, template: &str) -> Result<TemplateAnswer, CallError> {
@@ -271,7 +312,8 @@ impl Reconciler {
 #[derive(Debug)]
 pub enum Took {
     Yes,
-    No,
+    /// In the server's own words.
+    No(String),
     /// A webhook that knows no dry runs hides the answer.
     CannotTell,
     /// A policy or a lacking right refused it: this says nothing about the cluster.
@@ -288,16 +330,11 @@ pub enum Took {
 ///
 /// # Errors
 /// Where no answer came, or none that says anything.
-pub async fn ask_to_patch(
-    apiserver: &Apiserver,
-    namespace: &str,
-    target: &Target,
-    patch: &str,
-) -> Result<Took, CallError> {
+pub async fn ask_to_patch(apiserver: &Apiserver, at: At<'_>, patch: &str) -> Result<Took, CallError> {
     let patch: Value = serde_json::from_str(patch).map_err(|error| unreadable("patch", "Pod", &error))?;
-    match apiserver.dry_run_patch(At::one(Kind::Pod, namespace, &target.name), &patch).await {
+    match apiserver.dry_run_patch(at, &patch).await {
         Ok(()) => Ok(Took::Yes),
-        Err(error) if is_invalid(&error) => Ok(Took::No),
+        Err(error) if is_invalid(&error) => Ok(Took::No(error.message)),
         Err(error) if error.message.contains("does not support dry run") => Ok(Took::CannotTell),
         Err(error) => match error.failure {
             Failure::NotFound => Ok(Took::Gone(error)),

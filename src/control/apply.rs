@@ -246,12 +246,16 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
                 memory.refusals.refused(&object, &error, chance);
                 // A policy that denies says nothing about what a running Pod can take: only a 422 does, and its
                 // resourceVersion was fresh, or it were a conflict.
-                if let (
-                    Refused::Invalid,
-                    Action::PatchPod { target, why: PatchWhy::InPlace | PatchWhy::Live, revision, .. },
-                ) = (refused, action)
-                {
-                    memory.refuse_patch(&target.uid, revision, &error.message);
+                match (refused, action) {
+                    (
+                        Refused::Invalid,
+                        Action::PatchPod { target, why: PatchWhy::InPlace | PatchWhy::Live, revision, .. },
+                    ) => memory.refuse_patch(&target.uid, revision, &error.message),
+                    (_, Action::PatchPod { why: PatchWhy::InPlace, revision, .. }) => {
+                        let message = format!("{object}: {}", error.message);
+                        memory.deny_update(revision, refused.reason(), &message, false);
+                    }
+                    _ => {}
                 }
                 outcome.events.push(failure(action, &error));
             }
@@ -307,6 +311,8 @@ fn failure(action: &Action, error: &CallError) -> PlannedEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::snapshot::HeldUpdate;
+    use crate::plan::action::Target;
 
     fn outcome(failure: Failure, waits: bool) -> Outcome {
         let mut outcome = Outcome::default();
@@ -320,6 +326,51 @@ mod tests {
         };
         outcome.note(&error, waits);
         outcome
+    }
+
+    /// What is remembered of updates to `hash` after a Pod's update was refused.
+    fn held_after(refused: Refused, why: PatchWhy) -> Option<HeldUpdate> {
+        let set = SetFacts {
+            namespace: "space".into(),
+            name: "web".into(),
+            uid: "set".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            terminating: false,
+            spec: std::sync::Arc::default(),
+            status: std::sync::Arc::default(),
+        };
+        let target = Target { name: "web-0".into(), uid: "uid".into(), resource_version: "1".into() };
+        let action = Action::PatchPod {
+            ordinal: 0,
+            target,
+            why,
+            revision: "hash".into(),
+            resize: None,
+            patch: Box::default(),
+            reason: String::new(),
+        };
+        let error = CallError {
+            failure: Failure::Refused(refused),
+            code: 403,
+            verb: "patch",
+            object: "Pod web-0".to_owned(),
+            message: "images are frozen".to_owned(),
+            retry_after: None,
+        };
+        let done = Done { action: &action, shows: Vec::new(), result: Err(error) };
+        let mut memory = SetMemory::of("set");
+        note_done(&set, done, &mut memory, &mut Outcome::default(), &Chance::system());
+        memory.held_updates().remove("hash")
+    }
+
+    #[tokio::test]
+    async fn a_refused_update_holds_others_to_its_revision() {
+        let denied =
+            HeldUpdate::Denied { reason: "AdmissionDenied".into(), message: "Pod web-0: images are frozen".into() };
+        assert_eq!(held_after(Refused::AdmissionDenied, PatchWhy::InPlace), Some(denied));
+        assert_eq!(held_after(Refused::Invalid, PatchWhy::InPlace), Some(HeldUpdate::Ask));
+        assert_eq!(held_after(Refused::Forbidden, PatchWhy::Fence), None);
     }
 
     #[test]

@@ -9,13 +9,19 @@ use super::apply::AtOnce;
 use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
-use crate::model::snapshot::Refusal;
+use crate::model::snapshot::{HeldUpdate, Refusal};
 use crate::model::{Abilities, Can, FieldKind};
 
 /// A refused in-place patch is tried again after this time: the cluster may have changed.
 const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
 /// A dry run that a policy denied is made again after this time.
 const DENIAL_KEPT: Duration = Duration::from_secs(25);
+/// After a refused update, others to the same revision are tried by a dry run first for this long.
+const HELD_UPDATE_KEPT: Duration = Duration::from_secs(3600);
+/// How soon after a denial an update is tried by a dry run, at first and at most: one that passes dry runs and is
+/// denied all the same must not take Pods out of service over and over.
+const DENIED_UPDATE_PAUSE: Duration = Duration::from_secs(15);
+const DENIED_UPDATE_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// A node keeps an image that nothing uses for longer than this, unless its disk is full.
 const PULLED_IMAGE_KEPT: Duration = Duration::from_secs(600);
 const PULLED_IMAGES_MAX: usize = 2000;
@@ -36,6 +42,8 @@ pub struct SetMemory {
     pub inflight: Inflight,
     pub refusals: Refusals,
     refused_patches: BTreeMap<PodAndRevision, (Box<str>, Instant)>,
+    /// By revision hash.
+    held_updates: BTreeMap<Box<str>, RefusedUpdate>,
     /// Dry runs that a policy denied: they say nothing about other sets.
     denials: BTreeMap<FieldKind, (Can, Instant)>,
     pulled_images: BTreeMap<NodeAndImage, Instant>,
@@ -47,6 +55,16 @@ pub struct SetMemory {
     pub reported: Option<(i64, String)>,
 }
 
+/// What is remembered of refused updates in place to one revision.
+#[derive(Debug)]
+struct RefusedUpdate {
+    /// A denial's reason and message, and until when nothing is tried.
+    denied: Option<(Box<str>, Box<str>, Instant)>,
+    /// How often it was denied when a Pod was out of service for it.
+    tries: u32,
+    since: Instant,
+}
+
 impl SetMemory {
     pub fn of(uid: &str) -> Self {
         SetMemory { uid: uid.into(), ..SetMemory::default() }
@@ -55,6 +73,38 @@ impl SetMemory {
     /// The apiserver will not take the patch of this Pod to this revision.
     pub fn refuse_patch(&mut self, uid: &str, revision: &str, message: &str) {
         self.refused_patches.insert((uid.into(), revision.into()), (message.into(), Instant::now()));
+        let update = self.refused_update(revision);
+        update.denied = None;
+    }
+
+    /// A policy or a lacking right denied an update in place to this revision, or its dry run.
+    pub fn deny_update(&mut self, revision: &str, reason: &str, message: &str, dry_run: bool) {
+        let update = self.refused_update(revision);
+        update.tries = update.tries.saturating_add(u32::from(!dry_run));
+        let doubled = if dry_run { 1 } else { 2u32.saturating_pow(update.tries.saturating_sub(1)) };
+        let pause = DENIED_UPDATE_PAUSE.saturating_mul(doubled).min(DENIED_UPDATE_PAUSE_MAX);
+        update.denied = Some((reason.into(), message.into(), Instant::now() + pause));
+    }
+
+    fn refused_update(&mut self, revision: &str) -> &mut RefusedUpdate {
+        let since = Instant::now();
+        let fresh = || RefusedUpdate { denied: None, tries: 0, since };
+        let update = self.held_updates.entry(revision.into()).or_insert_with(fresh);
+        update.since = since;
+        update
+    }
+
+    /// The updates that are not begun now, or not without a dry run.
+    pub fn held_updates(&mut self) -> BTreeMap<Box<str>, HeldUpdate> {
+        self.held_updates.retain(|_, update| update.since.elapsed() < HELD_UPDATE_KEPT);
+        let now = Instant::now();
+        let held = |update: &RefusedUpdate| match &update.denied {
+            Some((reason, message, until)) if *until > now => {
+                HeldUpdate::Denied { reason: reason.clone(), message: message.clone() }
+            }
+            _ => HeldUpdate::Ask,
+        };
+        self.held_updates.iter().map(|(revision, update)| (revision.clone(), held(update))).collect()
     }
 
     /// A policy denied the dry run of a patch of these kinds of field.
@@ -229,6 +279,36 @@ mod tests {
         assert_eq!(memory.pulled_images().len(), 1);
         tokio::time::advance(PULLED_IMAGE_KEPT).await;
         assert!(memory.pulled_images().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denied_update_is_tried_by_a_dry_run_later_and_later_where_dry_runs_pass() {
+        let mut memory = SetMemory::of("u");
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            memory.deny_update("hash", "AdmissionDenied", "frozen", false);
+            let begun = Instant::now();
+            while memory.held_updates()["hash"] != HeldUpdate::Ask {
+                tokio::time::advance(Duration::from_secs(15)).await;
+            }
+            pauses.push(begun.elapsed().as_secs());
+        }
+        assert_eq!(pauses[..3], [15, 30, 60]);
+        assert_eq!(pauses[7], 600);
+        memory.deny_update("hash", "AdmissionDenied", "frozen", true);
+        tokio::time::advance(DENIED_UPDATE_PAUSE).await;
+        assert_eq!(memory.held_updates()["hash"], HeldUpdate::Ask, "no Pod was out of service for it");
+        tokio::time::advance(HELD_UPDATE_KEPT).await;
+        assert!(memory.held_updates().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_update_is_asked_about_after_its_refusal_is_forgotten() {
+        let mut memory = SetMemory::of("u");
+        memory.refuse_patch("pod-uid", "hash", "no");
+        tokio::time::advance(REFUSED_PATCH_KEPT).await;
+        assert!(memory.refused_patches().is_empty());
+        assert_eq!(memory.held_updates()["hash"], HeldUpdate::Ask);
     }
 
     #[tokio::test(start_paused = true)]

@@ -130,6 +130,7 @@ impl Reconciler {
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
         memory.remember_pulled(&pulled_by_helpers(&snapshot));
+        snapshot.answers.held_updates = memory.held_updates();
         snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {

@@ -30,4 +30,6 @@ pub struct ClaimOwner {
     pub name: Box<str>,
     pub uid: Box<str>,
     pub controller: bool,
+    /// Of the API group of these sets: another group may have a kind of the same name.
+    pub our_group: bool,
 }

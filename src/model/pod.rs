@@ -28,6 +28,8 @@ pub struct PodFacts {
     pub finalizers: Vec<Box<str>>,
     pub node: Option<Box<str>>,
     pub phase: PodPhase,
+    /// Why the kubelet says that it failed; of Failed Pods alone.
+    pub failed_because: Option<Box<str>>,
     /// `status.startTime`: when the kubelet took the Pod.
     pub started_at: Option<Timestamp>,
     /// The Ready condition; absent until the kubelet wrote one.

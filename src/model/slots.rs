@@ -107,6 +107,11 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// How many ordinals are in them.
+    pub fn count(&self) -> i64 {
+        self.0.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
     fn merge(mut ranges: Vec<(Ordinal, Ordinal)>) -> Ranges {
         ranges.sort_unstable();
         let mut merged: Vec<(Ordinal, Ordinal)> = Vec::with_capacity(ranges.len());

@@ -64,10 +64,23 @@ pub struct Answers {
     /// Writes that the apiserver refused with 422 or 403 since the manager started:
     /// (Pod UID, revision hash) → the server's message.
     pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,
+    /// Revisions, by hash, whose update in place was refused when a Pod had been taken out of service for it.
+    pub held_updates: BTreeMap<Box<str>, HeldUpdate>,
+    /// What dry runs of the whole update said in this look, by the Pod's UID: whether it is taken.
+    pub tried_updates: BTreeMap<Box<str>, bool>,
     /// Node and image: pulled there by a helper Pod a while ago.
     pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
     /// What was refused in the last attempts of this set, to be said in `ReplicaFailure`.
     pub refusals: Vec<Refusal>,
+}
+
+/// No Pod is taken out of service for an update that would only be refused again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldUpdate {
+    /// It was denied just now.
+    Denied { reason: Box<str>, message: Box<str> },
+    /// A dry run has to say first that it is taken now.
+    Ask,
 }
 
 /// A write that was refused and not made since.

@@ -56,6 +56,9 @@ pub enum Question {
     WholePod { name: Box<str>, uid: Box<str> },
     /// A live GET of a claim that a volume of the template names → `Answers::bound_claims`.
     BoundClaim { name: Box<str> },
+    /// A dry run of a Pod's whole update in place to this revision → `Answers::tried_updates`, and where it is refused
+    /// also `Answers::held_updates` or `Answers::refused_patches`.
+    Update { target: Target, revision: Box<str>, resize: Option<PatchJson>, patch: PatchJson },
     /// A dry run of a patch of this Pod, which tells what the apiserver takes →
     /// `Snapshot::abilities`, for each of the kinds.
     Ability { kinds: Vec<FieldKind>, target: Target, patch: PatchJson },

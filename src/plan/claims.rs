@@ -9,6 +9,8 @@ use super::action::{Action, Target};
 use super::build;
 use super::draft::{Context, Draft};
 use super::revisions::Revision;
+use crate::api::names;
+use crate::model::claim::ClaimOwner;
 use crate::model::{ClaimFacts, Ordinal, PodFacts};
 
 /// The claims that have to be made before the Pod of this ordinal.
@@ -49,7 +51,21 @@ fn usable(context: Context<'_>, claim: &ClaimFacts) -> Result<(), String> {
             claim.name, owner.name
         ));
     }
+    if dead_namesakes(context, claim).next().is_some() {
+        return Err(format!(
+            "claim {} is still owned by an earlier set {} that is gone, and will be collected",
+            claim.name, set.name
+        ));
+    }
     Ok(())
+}
+
+/// Owners that were a set of this name before this one: the garbage collector takes their claims away, however late.
+fn dead_namesakes<'a>(context: Context<'a>, claim: &'a ClaimFacts) -> impl Iterator<Item = &'a ClaimOwner> {
+    let set = &context.snapshot.set;
+    claim.owners.iter().filter(move |owner| {
+        owner.our_group && &*owner.kind == names::KIND && owner.name == set.name && owner.uid != set.uid
+    })
 }
 
 fn lives(context: Context<'_>, uid: &str) -> bool {
@@ -63,7 +79,19 @@ pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
         for template in templates(context, Some(member.claim_names(&[]))) {
             let name = build::claim_name(&template, &context.snapshot.set.name, slot.ordinal);
             match context.snapshot.claims.get(name.as_str()) {
-                Some(claim) => own(context, draft, claim, &member.pod, false),
+                Some(claim) => {
+                    if claim.terminating && !member.pod.is_terminating() {
+                        draft.warn(
+                            "ClaimIsBeingDeleted",
+                            "Check",
+                            format!(
+                                "claim {name} is being deleted, and goes with its data when Pod {} does",
+                                slot.name
+                            ),
+                        );
+                    }
+                    own(context, draft, claim, &member.pod, false);
+                }
                 None if member.pod.node.is_none() && !member.pod.is_terminal() && !member.pod.is_terminating() => {
                     if let Some(claim) = build::claim(context.snapshot, context.spec, &template, slot.ordinal) {
                         let reason = format!("Pod {} waits for it", member.pod.name);
@@ -139,6 +167,8 @@ fn own(context: Context<'_>, draft: &mut Draft, claim: &ClaimFacts, pod: &PodFac
     } else if !want_set && has(&set.uid) {
         changes.push(json!({"$patch": "delete", "uid": set.uid}));
     }
+    // Else the collector takes the claim away under its Pod.
+    changes.extend(dead_namesakes(context, claim).map(|owner| json!({"$patch": "delete", "uid": owner.uid})));
     if want_pod && !has(&pod.uid) {
         changes.push(json!({"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}));
     } else if !want_pod {

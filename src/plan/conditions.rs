@@ -8,7 +8,7 @@ use super::grow;
 use super::status::Counts;
 use crate::api::names::conditions as types;
 use crate::api::{AdvancedStatefulSetStatus, Condition};
-use crate::model::Snapshot;
+use crate::model::{Ranges, Snapshot};
 
 /// Longest message of a condition, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -195,7 +195,8 @@ fn progressing(
     let state = state(context, draft, counts, complete);
     let moving = matches!(state, State::Moving(_));
     let was_moving = old.is_some_and(|old| old.reason.as_deref().is_none_or(|reason| !is_standing(reason)));
-    let progressed = made_progress(&snapshot.set.status, status) || !was_moving || !moving;
+    let all_exist = context.view.slots.iter().all(|slot| slot.pod().is_some());
+    let progressed = made_progress(&snapshot.set.status, status, all_exist) || !was_moving || !moving;
     let kept = old.and_then(|old| old.last_update_time.clone()).filter(|_| !progressed);
     let moved_at = match kept {
         Some(time) => time,
@@ -347,15 +348,20 @@ fn describe(context: Context<'_>, pod: &crate::model::PodFacts) -> String {
     "is not Ready".to_owned()
 }
 
-/// Whether anything came nearer to what is wanted.
-fn made_progress(old: &AdvancedStatefulSetStatus, new: &AdvancedStatefulSetStatus) -> bool {
+/// Whether anything came nearer to what is wanted. A Pod that is deleted and made again, and again, is no progress: so an
+/// ordinal counts as updated once, and a Pod that is gone counts where all that are wanted exist.
+fn made_progress(old: &AdvancedStatefulSetStatus, new: &AdvancedStatefulSetStatus, all_exist: bool) -> bool {
     old.observed_generation != new.observed_generation
         || old.update_revision != new.update_revision
-        || new.updated_replicas > old.updated_replicas
+        || updated_count(new) > updated_count(old)
         || new.ready_replicas > old.ready_replicas
         || new.available_replicas > old.available_replicas
-        || new.replicas != old.replicas
+        || (all_exist && new.replicas < old.replicas)
         || claims_done(new) > claims_done(old)
+}
+
+fn updated_count(status: &AdvancedStatefulSetStatus) -> i64 {
+    status.updated_ordinals.as_deref().map_or(0, |text| Ranges::parse_text(text).count())
 }
 
 /// Claims that are asked to be, or are, as large as their templates ask.

@@ -2,19 +2,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::action::{Action, DeleteWhy, GateWhy, PatchWhy};
+use super::action::{Action, DeleteWhy, GateWhy, PatchWhy, Question};
 use super::draft::{Context, Draft, target, turn_gate};
 use super::grow;
 use super::lifecycle;
 use super::prepull;
 use super::revisions::Revision;
-use super::step::{Changes, Step, patch_action, step};
+use super::step::{Changes, Step, known_reason, patch_action, step};
 use super::view::{Holder, Member, Slot, View, short_name};
 use crate::api::names;
 use crate::inplace::decide::{InPlacePatch, Pace};
 use crate::inplace::patch::{PatchParts, pod_patch};
 use crate::inplace::state::InPlaceState;
-use crate::model::{ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec};
+use crate::model::snapshot::HeldUpdate;
+use crate::model::{ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec, canonical};
 
 /// Marks the slots that the partition holds back.
 pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut View) {
@@ -292,6 +293,9 @@ fn in_place(
     closed_since: Option<Timestamp>,
 ) -> bool {
     let pod = &member.pod;
+    if patch.pace == Pace::Gate && is_held(context, draft, slot, member, patch) {
+        return false;
+    }
     if !lifecycle::may_patch(context, draft, slot, pod) {
         return false;
     }
@@ -332,6 +336,48 @@ fn in_place(
         Gate::Open | Gate::Absent | Gate::Unset => {}
     }
     draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch))
+}
+
+/// Whether the update was refused lately, so that no Pod is to be out of service for it now. One that is goes back.
+fn is_held(context: Context<'_>, draft: &mut Draft, slot: &Slot, member: &Member, patch: &InPlacePatch) -> bool {
+    /// How soon to look again whether it is taken now.
+    const RECHECK_SECONDS: i64 = 15;
+    let pod = &member.pod;
+    let answers = &context.snapshot.answers;
+    let runs = pod.containers.iter().any(|container| container.running.is_some());
+    match (answers.held_updates.get(&context.revisions.update.hash), &pod.gate) {
+        (Some(HeldUpdate::Denied { reason, message }), Gate::Open | Gate::Closed { .. }) if runs => {
+            if draft.failures.is_empty() {
+                draft.failures.push((known_reason(reason), message.to_string()));
+            }
+            draft.wake_in(context.view.now, RECHECK_SECONDS);
+            draft.unwanted.insert(slot.ordinal);
+            true
+        }
+        (Some(HeldUpdate::Ask), Gate::Open) if runs => {
+            match answers.tried_updates.get(&pod.uid) {
+                Some(taken) => return !taken,
+                // It is not its turn yet.
+                None if pod.is_ready()
+                    && draft.unavailable_besides(slot.ordinal) >= context.spec.rolling.max_unavailable => {}
+                // One a look: each costs a round of questions.
+                None if !answers.tried_updates.is_empty() => draft.wake_in(context.view.now, 1),
+                None => ask_to_update(context, draft, slot, member, patch),
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+fn ask_to_update(context: Context<'_>, draft: &mut Draft, slot: &Slot, member: &Member, patch: &InPlacePatch) {
+    let asked = draft.questions.iter().any(|question| matches!(question, Question::Update { .. }));
+    if let (false, Action::PatchPod { target, revision, resize, patch, .. }) =
+        (asked, patch_action(context, slot, member, patch))
+    {
+        let resize = resize.map(|resize| canonical::text(&resize).into());
+        draft.questions.insert(Question::Update { target, revision, resize, patch: canonical::text(&patch).into() });
+    }
 }
 
 /// When a Pod whose gate was closed may be patched: after the grace period, and when the kubelet has said that it is

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::action::{Action, DeleteWhy};
 use super::build;
 use super::claims;
 use super::draft::{Context, Draft, target};
 use super::lifecycle;
 use super::revisions::Revision;
-use super::rollout::cannot_run;
+use super::rollout::{cannot_run, is_marked};
 use super::view::{Holder, Slot};
 use crate::api::names;
 use crate::model::{HookState, Ordinal, PodFacts};
 
 /// How soon to look again at a claim that a Pod waits for, should its end go unseen.
 const CLAIM_RECHECK_SECONDS: i64 = 15;
+/// A Pod that ended is not replaced before it is this old. One that ran for longer is replaced at once.
+const ENDED_POD_SECONDS: i64 = 10;
 
 pub fn scale(context: Context<'_>, draft: &mut Draft) {
     replace_ended(context, draft);
@@ -40,16 +44,33 @@ pub fn revision_for<'a>(context: Context<'a>, slot: &Slot) -> &'a Arc<Revision> 
     if keeps_old { &revisions.current } else { &revisions.update }
 }
 
-/// A Failed or Succeeded Pod never runs again; its ordinal gets a new one.
+/// A Failed or Succeeded Pod never runs again; its ordinal gets a new one. What ends at once would be made and deleted
+/// without a pause.
 fn replace_ended(context: Context<'_>, draft: &mut Draft) {
     let in_slots = context.view.slots.iter().filter_map(|slot| Some((slot, slot.pod()?)));
-    for (slot, pod) in in_slots {
-        if pod.is_terminal() && !pod.is_terminating() && lifecycle::may_delete(context, draft, Some(slot), pod) {
-            draft.act(
-                &pod.name,
-                delete(slot.ordinal, pod, DeleteWhy::Terminal, format!("its phase is {:?}", pod.phase)),
-            );
+    for (slot, pod) in in_slots.filter(|(_, pod)| pod.is_terminal() && !pod.is_terminating()) {
+        if let Some(due) = replaced_not_before(pod).filter(|due| context.view.now < *due && !is_marked(pod)) {
+            draft.wake(due);
+            draft
+                .wait("WaitingForPods", format!("Pod {} ended at once, {}; it is replaced soon", pod.name, ended(pod)));
+            continue;
         }
+        if lifecycle::may_delete(context, draft, Some(slot), pod) {
+            draft.act(&pod.name, delete(slot.ordinal, pod, DeleteWhy::Terminal, ended(pod)));
+        }
+    }
+}
+
+fn replaced_not_before(pod: &PodFacts) -> Option<Timestamp> {
+    let made_at = pod.created_at?;
+    Some(made_at.saturating_add(SignedDuration::from_secs(ENDED_POD_SECONDS)).unwrap_or(made_at))
+}
+
+/// How a Pod ended, with what the kubelet says of it.
+fn ended(pod: &PodFacts) -> String {
+    match &pod.failed_because {
+        Some(why) => format!("its phase is {:?}: {why}", pod.phase),
+        None => format!("its phase is {:?}", pod.phase),
     }
 }
 

@@ -186,7 +186,8 @@ fn knows_whole(context: Context<'_>, draft: &mut Draft, pod: &PodFacts) -> bool 
     false
 }
 
-fn known_reason(reason: &str) -> &'static str {
+/// The reason of a refusal, as a condition has it.
+pub fn known_reason(reason: &str) -> &'static str {
     match reason {
         "AdmissionDenied" => "AdmissionDenied",
         "Forbidden" => "Forbidden",

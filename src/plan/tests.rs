@@ -17,9 +17,12 @@ use crate::model::{
 };
 
 mod adoption;
+mod claims;
+mod ended;
 mod env_annotations;
 mod explain;
 mod grow;
+mod held;
 mod history;
 mod lifecycle;
 mod pace;
@@ -844,6 +847,7 @@ fn a_claim_without_a_pod_is_let_go_when_the_policy_no_longer_deletes_it() {
                 name: "web".into(),
                 uid: "set".into(),
                 controller: false,
+                our_group: true,
             }],
             ..crate::model::ClaimFacts::default()
         })

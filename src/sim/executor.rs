@@ -119,7 +119,9 @@ impl World {
                 let (verb, kind, name) = match question {
                     Question::LivePod { name, .. } | Question::WholePod { name, .. } => (Verb::Get, Kind::Pod, &**name),
                     Question::DefaultedTemplate { .. } => (Verb::DryRun, Kind::Pod, "template"),
-                    Question::Ability { target, .. } => (Verb::DryRun, Kind::Pod, &*target.name),
+                    Question::Ability { target, .. } | Question::Update { target, .. } => {
+                        (Verb::DryRun, Kind::Pod, &*target.name)
+                    }
                     Question::BoundClaim { name } => (Verb::Get, Kind::Claim, &**name),
                 };
                 let look = self.look_for_revision(controller, question);
@@ -353,7 +355,10 @@ fn answer(snapshot: &mut Snapshot, question: &Question, object: Option<&super::s
             snapshot.answers.whole_pods.insert(uid.clone(), object.value.clone().into());
         }
         // Templates of the simulation have no volumes of claims.
-        Question::DefaultedTemplate { .. } | Question::Ability { .. } | Question::BoundClaim { .. } => {}
+        Question::DefaultedTemplate { .. }
+        | Question::Ability { .. }
+        | Question::BoundClaim { .. }
+        | Question::Update { .. } => {}
     }
     true
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::api::names;
 use crate::control::cache::Watched;
 use crate::control::cache::pod::PodObject;
+use crate::control::cache::watched::is_our_group;
 use crate::inplace::quantity::quantity_bytes;
 use crate::model::claim::ClaimOwner;
 use crate::model::{ClaimFacts, OwnerFacts, PodFacts, RevisionFacts, SetFacts};
@@ -82,6 +83,7 @@ pub fn claim(value: &Value) -> ClaimFacts {
         name: text(owner, "/name"),
         uid: text(owner, "/uid"),
         controller: owner.get("controller") == Some(&Value::Bool(true)),
+        our_group: is_our_group(&text(owner, "/apiVersion")),
     });
     let made_for = value
         .pointer("/metadata/annotations")

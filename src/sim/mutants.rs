@@ -122,6 +122,7 @@ impl World {
                         name: name.clone(),
                         uid: uid.clone(),
                         controller: false,
+                        our_group: false,
                     });
                     *claim = Arc::new(held);
                 }

@@ -135,7 +135,8 @@ impl<'a> Look<'a> {
         let namespace = snapshot.set.namespace.clone();
         for question in questions {
             match question {
-                Question::LivePod { .. } => {}
+                // Nothing was refused yet.
+                Question::LivePod { .. } | Question::Update { .. } => {}
                 Question::DefaultedTemplate { hash, template } => {
                     let answer = self.template(&namespace, template).await?;
                     snapshot.answers.templates.insert(hash.clone(), answer);
@@ -190,7 +191,7 @@ impl<'a> Look<'a> {
         let what = format!("whether the apiserver takes {} in place", names.join(", "));
         match self.took(namespace, target, patch).await? {
             Took::Yes => self.abilities.takes(kinds),
-            Took::No => self.abilities.refuses(kinds),
+            Took::No(_) => self.abilities.refuses(kinds),
             Took::CannotTell => self.abilities.cannot_tell(kinds),
             Took::Denied { refused: Refused::Forbidden, message } => {
                 self.note(&what, &message, "a stock cluster");
@@ -214,7 +215,7 @@ impl<'a> Look<'a> {
         let mut patch: Value = serde_json::from_str(patch)
             .map_err(|error| CliError::Failed(format!("the planner asks for a patch that is none: {error}")))?;
         for _ in 0..CONFLICTS_MAX {
-            match ask_to_patch(&self.apiserver, namespace, target, &patch.to_string()).await {
+            match ask_to_patch(&self.apiserver, At::one(Kind::Pod, namespace, &target.name), &patch.to_string()).await {
                 Err(error) if error.failure == Failure::Conflict => {
                     let at = At::one(Kind::Pod, namespace, &target.name);
                     let live: PodObject = self.apiserver.read(Verb::Get, at).await.map_err(|error| failed(&error))?;

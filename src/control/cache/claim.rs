@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Store;
 use super::table::{IndexKey, Indexed, Table};
-use super::watched::{Watched, boxed, boxed_map, resource, trimmed};
+use super::watched::{Watched, boxed, boxed_map, is_our_group, resource, trimmed};
 use crate::api::names;
 use crate::control::client::Kind;
 use crate::model::ClaimFacts;
@@ -95,6 +95,7 @@ impl ClaimObject {
                 .flatten()
                 .map(|owner| ClaimOwner {
                     controller: owner.controller == Some(true),
+                    our_group: is_our_group(&owner.api_version),
                     kind: owner.kind.into_boxed_str(),
                     name: owner.name.into_boxed_str(),
                     uid: owner.uid.into_boxed_str(),

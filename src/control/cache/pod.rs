@@ -207,6 +207,9 @@ impl PodObject {
             .iter()
             .flatten()
             .any(|readiness_gate| readiness_gate.condition_type == names::READINESS_GATE);
+        let phase = phase(self.status.phase.as_deref());
+        let said = [self.status.reason.as_deref(), self.status.message.as_deref()];
+        let failed_because = if phase == PodPhase::Failed { failed_because(said) } else { None };
         let conditions = self.status.conditions.unwrap_or_default();
         let condition = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
         let containers = containers(
@@ -219,7 +222,8 @@ impl PodObject {
             generation: self.metadata.generation.unwrap_or(0),
             observed_generation: self.status.observed_generation,
             node: some_text(self.spec.node_name),
-            phase: phase(self.status.phase.as_deref()),
+            phase,
+            failed_because,
             started_at: timestamp(self.status.start_time),
             ready: condition("Ready").map(|condition| ReadyFacts {
                 status: condition.status == "True",
@@ -336,6 +340,14 @@ fn phase(text: Option<&str>) -> PodPhase {
         Some("Unknown") => PodPhase::Unknown,
         _ => PodPhase::Pending,
     }
+}
+
+/// What the kubelet says of a Pod that failed, not more of it than a condition can show.
+fn failed_because(said: [Option<&str>; 2]) -> Option<Box<str>> {
+    const LETTERS_MAX: usize = 300;
+    let said: Vec<&str> = said.into_iter().flatten().filter(|text| !text.is_empty()).collect();
+    let text: String = said.join(": ").chars().take(LETTERS_MAX).collect();
+    some_text(Some(text))
 }
 
 fn gate(condition: Option<&Condition>) -> Gate {

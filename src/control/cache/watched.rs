@@ -155,6 +155,10 @@ pub(super) fn controller_of(meta: &ObjectMeta) -> Option<OwnerFacts> {
 
 /// The owner is an AdvancedStatefulSet, of whatever version.
 pub(super) fn is_ours(owner: &OwnerFacts) -> bool {
-    &*owner.kind == names::KIND
-        && owner.api_version.split_once('/').is_some_and(|(group, _version)| group == names::GROUP)
+    &*owner.kind == names::KIND && is_our_group(&owner.api_version)
+}
+
+/// The group of these sets, in whatever version.
+pub fn is_our_group(api_version: &str) -> bool {
+    api_version.split_once('/').is_some_and(|(group, _version)| group == names::GROUP)
 }

@@ -221,6 +221,7 @@ fn a_claim_of_another_is_left_alone() {
         name: "other".into(),
         uid: "other".into(),
         controller: true,
+        our_group: false,
     }];
     world.claims[0].terminating = true;
     assert_eq!(deeds(&world.answered()), ["patch web-2", "patch web-1", "patch web-0"]);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::api::names;
+use crate::control::cache::watched::is_our_group;
 use crate::inplace::InPlaceState;
 use crate::inplace::quantity::quantity_bytes;
 use crate::model::claim::ClaimOwner;
@@ -78,7 +79,8 @@ pub fn owners(claim: &mut ClaimFacts, patch: &Value) {
         claim.owners.retain(|owner| owner.uid != uid);
         if change.get("$patch").is_none() {
             let controller = change.get("controller") == Some(&Value::Bool(true));
-            claim.owners.push(ClaimOwner { kind: text("kind"), name: text("name"), uid, controller });
+            let our_group = is_our_group(&text("apiVersion"));
+            claim.owners.push(ClaimOwner { kind: text("kind"), name: text("name"), uid, controller, our_group });
         }
     }
 }

@@ -1,0 +1,64 @@
+//! Claims that are about to go, and those that a Pod uses meanwhile.
+
+use super::*;
+use crate::model::ClaimFacts;
+use crate::model::claim::ClaimOwner;
+
+/// A set with claims whose Pod 0 has its claim, which this one owns.
+fn owned_by(uid: &str, our_group: bool) -> World {
+    let mut world = World::settled(1, json!({}));
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+    world.revisions[0].data = Arc::new(revision_data(&template("app:v1"), ["data"]));
+    world.claims = vec![ClaimFacts {
+        name: "data-web-0".into(),
+        uid: "claim".into(),
+        resource_version: "5".into(),
+        made_for: Some("web".into()),
+        owners: vec![ClaimOwner {
+            kind: names::KIND.into(),
+            name: "web".into(),
+            uid: uid.into(),
+            controller: false,
+            our_group,
+        }],
+        ..ClaimFacts::default()
+    }];
+    world
+}
+
+#[test]
+fn a_pod_waits_while_its_claim_goes_with_a_dead_set_of_the_same_name() {
+    let mut dead = owned_by("dead", true);
+    dead.pods.clear();
+    let plan = dead.plan();
+    assert_eq!(deeds(&plan), [""; 0]);
+    let found = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    assert_eq!(found.reason.as_deref(), Some("WaitingForClaim"));
+    let message = found.message.as_deref().unwrap();
+    assert!(message.contains("claim data-web-0") && message.contains("earlier set web"), "{message}");
+    assert!(plan.wake_at.is_some());
+
+    for mut other in [owned_by("set", true), owned_by("dead", false)] {
+        other.pods.clear();
+        assert_eq!(deeds(&other.plan())[0], "create web-0 app:v1");
+    }
+}
+
+#[test]
+fn a_claim_that_a_pod_uses_is_taken_from_a_dead_set_of_the_same_name() {
+    let plan = owned_by("dead", true).plan();
+    assert_eq!(deeds(&plan), ["own data-web-0"]);
+    let Action::PatchClaim { patch, .. } = &plan.actions[0][0] else { panic!("{plan:?}") };
+    assert_eq!(patch.pointer("/metadata/ownerReferences"), Some(&json!([{"$patch": "delete", "uid": "dead"}])));
+}
+
+#[test]
+fn a_claim_that_is_deleted_under_a_running_pod_is_told() {
+    let mut world = owned_by("set", true);
+    let told = |plan: &Plan| plan.events.iter().filter(|event| event.reason == "ClaimIsBeingDeleted").count();
+    assert_eq!(told(&world.plan()), 0);
+    world.claims[0].terminating = true;
+    let plan = world.plan();
+    assert_eq!(told(&plan), 1);
+    assert!(plan.events[0].warning && plan.events[0].message.contains("data-web-0"), "{:?}", plan.events);
+}

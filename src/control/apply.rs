@@ -24,7 +24,7 @@ const CALLS_MAX: usize = WRITES_IN_FLIGHT_MAX;
 
 /// Creates of one look: so few that the Pods made before are seen to, and their gates opened, meanwhile. The
 /// events of those that were made bring the next look.
-const CREATES_MAX: usize = 64;
+pub const CREATES_MAX: usize = 64;
 
 /// How many Pods of a set are made at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +33,6 @@ pub struct AtOnce(usize);
 impl Default for AtOnce {
     fn default() -> Self {
         AtOnce(1)
-    }
-}
-
-/// Drops the creates that are too many for one look.
-pub fn bound_creates(plan: &mut Plan) {
-    let mut left = CREATES_MAX;
-    for group in &mut plan.actions {
-        group.retain(|action| {
-            if !matches!(action, Action::CreatePod { .. }) {
-                return true;
-            }
-            let kept = left > 0;
-            left = left.saturating_sub(1);
-            kept
-        });
-        group.shrink_to_fit();
     }
 }
 
@@ -323,22 +307,6 @@ mod tests {
         };
         outcome.note(&error, waits);
         outcome
-    }
-
-    #[test]
-    fn one_look_makes_a_bounded_number_of_pods() {
-        let create = |ordinal| Action::CreatePod {
-            ordinal,
-            name: format!("web-{ordinal}").into(),
-            claims: Vec::new(),
-            pod: Box::default(),
-            reason: String::new(),
-        };
-        let claim = Action::CreateClaim { name: "c".into(), claim: Box::default(), reason: String::new() };
-        let mut plan = Plan { actions: vec![(0..400).map(create).chain([claim]).collect()], ..Plan::default() };
-        bound_creates(&mut plan);
-        assert_eq!(plan.actions[0].len(), CREATES_MAX + 1);
-        assert!(plan.actions[0].contains(&create(0)) && !plan.actions[0].contains(&create(399)));
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl Reconciler {
         snapshot.abilities = self.abilities.abilities();
         memory.add_denials(&mut snapshot.abilities);
         snapshot.injectors = self.injectors.clone();
+        snapshot.creates_max = apply::CREATES_MAX;
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
         snapshot.answers.pulled_images = memory.pulled_images();
@@ -137,10 +138,7 @@ impl Reconciler {
             None => false,
         });
         match self.plan_with_answers(&mut snapshot, memory).await {
-            Ok(mut plan) => {
-                apply::bound_creates(&mut plan);
-                self.carry_out(&snapshot, &plan, memory).await
-            }
+            Ok(plan) => self.carry_out(&snapshot, &plan, memory).await,
             Err(error) => {
                 tracing::debug!(set = %key, "a question was not answered: {error}");
                 let mut outcome = Outcome::default();

@@ -286,6 +286,7 @@ fn snapshot(spec: AdvancedStatefulSetSpec, status: AdvancedStatefulSetStatus) ->
         now: "2026-02-01T00:00:00Z".parse().unwrap_or_default(),
         abilities: Abilities::stock(),
         injectors: Patterns::of_injectors([]),
+        creates_max: usize::MAX,
         answers: Answers::default(),
     }
 }

@@ -19,8 +19,17 @@ const DENIAL_KEPT: Duration = Duration::from_secs(25);
 /// A node keeps an image that nothing uses for longer than this, unless its disk is full.
 const PULLED_IMAGE_KEPT: Duration = Duration::from_secs(600);
 const PULLED_IMAGES_MAX: usize = 2000;
-/// Most refusals that are remembered of a set.
+/// Most refusals of a set whose words are kept.
 const REFUSALS_MAX: usize = 100;
+/// Most refused writes of a set whose pauses are kept.
+const HELD_MAX: usize = 4096;
+
+/// Writes of one sort: what refuses some of them likely refuses the others too.
+pub type Sort = &'static str;
+/// Pods and claims that are made.
+pub const CREATES: Sort = "creates";
+/// Revisions.
+pub const REVISIONS: Sort = "revisions";
 
 /// A Pod's UID and a revision's hash.
 type PodAndRevision = (Box<str>, Box<str>);
@@ -97,29 +106,44 @@ impl SetMemory {
 #[derive(Debug, Default)]
 pub struct Refusals {
     held: BTreeMap<String, Held>,
-    refused_rounds: u32,
-    creates_not_before: Option<Instant>,
+    pauses: BTreeMap<Sort, Pause>,
 }
 
 #[derive(Debug)]
 struct Held {
-    refusal: Refusal,
+    sort: Sort,
+    /// `None`: enough others are told of.
+    refusal: Option<Refusal>,
     tries: u32,
     retry_at: Instant,
 }
 
+/// Of all writes of a sort.
+#[derive(Debug)]
+struct Pause {
+    /// How often in a row.
+    rounds: u32,
+    until: Instant,
+}
+
 impl Refusals {
     /// The write of `object` was refused.
-    pub fn refused(&mut self, object: &str, error: &CallError, chance: &Chance) {
+    pub fn refused(&mut self, object: &str, sort: Sort, error: &CallError, chance: &Chance) {
         let Failure::Refused(refused) = error.failure else { return };
-        if self.held.len() >= REFUSALS_MAX && !self.held.contains_key(object) {
+        let known = self.held.get(object);
+        if known.is_none() && self.held.len() >= HELD_MAX {
             return;
         }
+        let is_told = known.is_some_and(|held| held.refusal.is_some())
+            || self.held.values().filter(|held| held.refusal.is_some()).count() < REFUSALS_MAX;
         let tries = self.tries(object).saturating_add(1);
         let pause = error.retry_after.unwrap_or_else(|| chance.delay(tries, backoff::REFUSALS));
-        let refusal =
-            Refusal { object: object.to_owned(), reason: refused.reason().to_owned(), message: error.message.clone() };
-        self.held.insert(object.to_owned(), Held { refusal, tries, retry_at: Instant::now() + pause });
+        let refusal = is_told.then(|| Refusal {
+            object: object.to_owned(),
+            reason: refused.reason().to_owned(),
+            message: error.message.clone(),
+        });
+        self.held.insert(object.to_owned(), Held { sort, refusal, tries, retry_at: Instant::now() + pause });
     }
 
     /// The write of `object` was made.
@@ -127,25 +151,31 @@ impl Refusals {
         self.held.remove(object);
     }
 
-    /// A create was refused for a cause that others may share: all creates of the set pause.
-    pub fn creates_refused(&mut self, chance: &Chance) {
-        self.refused_rounds = self.refused_rounds.saturating_add(1);
-        self.creates_not_before = Some(Instant::now() + chance.delay(self.refused_rounds, backoff::REFUSALS));
+    /// Writes of this sort were refused for a cause that others may share: all of the sort pause, longer each time.
+    pub fn pause(&mut self, sort: Sort, chance: &Chance) {
+        let pause = self.pauses.entry(sort).or_insert_with(|| Pause { rounds: 0, until: Instant::now() });
+        pause.rounds = pause.rounds.saturating_add(1);
+        pause.until = Instant::now() + chance.delay(pause.rounds, backoff::REFUSALS);
     }
 
-    /// Creates went well.
-    pub fn creates_made(&mut self) {
-        self.refused_rounds = 0;
-        self.creates_not_before = None;
+    /// Writes of this sort went well.
+    pub fn resume(&mut self, sort: Sort) {
+        self.pauses.remove(sort);
     }
 
-    pub fn may_create(&self) -> bool {
-        self.creates_not_before.is_none_or(|at| at <= Instant::now())
+    /// The sort does not pause.
+    pub fn may_send(&self, sort: Sort) -> bool {
+        self.pauses.get(sort).is_none_or(|pause| pause.until <= Instant::now())
     }
 
-    /// The pause after the last refusal of this object is over, or there was none.
+    /// The pause after the last refusal of this object is over, or there was none. Where no more can be remembered,
+    /// others wait with those that are.
     pub fn may_try(&self, object: &str) -> bool {
-        self.held.get(object).is_none_or(|held| held.retry_at <= Instant::now())
+        let now = Instant::now();
+        match self.held.get(object) {
+            Some(held) => held.retry_at <= now,
+            None => self.held.len() < HELD_MAX || self.held.values().any(|held| held.retry_at <= now),
+        }
     }
 
     /// How often this object was refused in a row.
@@ -156,20 +186,19 @@ impl Refusals {
     /// Forgets what is not wanted any more.
     pub fn keep_only(&mut self, wanted: &BTreeSet<String>) {
         self.held.retain(|object, _| wanted.contains(object));
-        if self.held.is_empty() {
-            self.creates_made();
-        }
+        self.pauses.retain(|sort, _| self.held.values().any(|held| held.sort == *sort));
     }
 
     pub fn list(&self) -> Vec<Refusal> {
-        self.held.values().map(|held| held.refusal.clone()).collect()
+        self.held.values().filter_map(|held| held.refusal.clone()).collect()
     }
 
     /// When something may be tried again.
     pub fn retry_after(&self) -> Option<Duration> {
         let now = Instant::now();
-        let soonest = self.held.values().map(|held| held.retry_at).min()?;
-        let soonest = self.creates_not_before.map_or(soonest, |creates| creates.min(soonest));
+        let until = |held: &Held| self.pauses.get(held.sort).map_or(held.retry_at, |all| all.until.max(held.retry_at));
+        let pauses = self.pauses.values().map(|pause| pause.until).filter(|until| *until > now);
+        let soonest = self.held.values().map(until).chain(pauses).min()?;
         // What is due already was not tried in this round for a reason: do not spin.
         Some(soonest.saturating_duration_since(now).max(backoff::REFUSALS.first))
     }
@@ -199,7 +228,7 @@ mod tests {
     async fn a_refused_write_is_tried_again_and_told_until_it_is_made() {
         let mut refusals = Refusals::default();
         for _ in 0..12 {
-            refusals.refused("Pod web-0", &quota(), &Chance::system());
+            refusals.refused("Pod web-0", CREATES, &quota(), &Chance::system());
             assert!(!refusals.may_try("Pod web-0"));
             assert!(refusals.may_try("Pod web-1"));
             let pause = refusals.retry_after().unwrap();
@@ -215,11 +244,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_wanted_any_more_is_forgotten() {
         let mut refusals = Refusals::default();
-        refusals.refused("Pod web-0", &quota(), &Chance::system());
-        refusals.creates_refused(&Chance::system());
-        assert!(!refusals.may_create());
+        refusals.refused("Pod web-0", CREATES, &quota(), &Chance::system());
+        refusals.pause(CREATES, &Chance::system());
+        assert!(!refusals.may_send(CREATES));
         refusals.keep_only(&BTreeSet::new());
-        assert!(refusals.list().is_empty() && refusals.may_create());
+        assert!(refusals.list().is_empty() && refusals.may_send(CREATES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sort_that_is_refused_pauses_longer_each_time_and_others_go_on() {
+        let mut refusals = Refusals::default();
+        refusals.refused("Pod web-0", "labels", &quota(), &Chance::system());
+        let mut last = Duration::ZERO;
+        for round in 0..8 {
+            refusals.pause("labels", &Chance::system());
+            assert!(!refusals.may_send("labels") && refusals.may_send("deletes") && refusals.may_try("Pod web-1"));
+            last = refusals.retry_after().unwrap();
+            assert!(last < Duration::from_secs(20), "{round}: {last:?}");
+            tokio::time::advance(last).await;
+            assert!(refusals.may_send("labels"), "what is to wake the set wakes it when something may be done");
+        }
+        assert!(last > Duration::from_secs(10), "it grows: {last:?}");
+        refusals.resume("labels");
+        refusals.pause("labels", &Chance::system());
+        assert!(refusals.retry_after().unwrap() < Duration::from_secs(1), "and begins anew after a success");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_very_many_refused_writes_pauses_and_some_are_told() {
+        let mut refusals = Refusals::default();
+        for number in 0..5000 {
+            refusals.refused(&format!("Pod web-{number}"), "labels", &quota(), &Chance::system());
+        }
+        assert_eq!(refusals.list().len(), REFUSALS_MAX);
+        assert!((0..5000).all(|number| !refusals.may_try(&format!("Pod web-{number}"))));
+        tokio::time::advance(refusals.retry_after().unwrap()).await;
+        assert!(refusals.may_try("Pod web-4999"), "one that is not remembered waits for the first of those that are");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! What is remembered of one set between two looks at it. All of it can be lost without harm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::apply::AtOnce;
@@ -10,7 +12,7 @@ use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
 use crate::model::snapshot::Refusal;
-use crate::model::{Abilities, Can, FieldKind};
+use crate::model::{Abilities, Can, FieldKind, PodFacts};
 
 /// A refused in-place patch is tried again after this time: the cluster may have changed.
 const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
@@ -30,6 +32,9 @@ pub type Sort = &'static str;
 pub const CREATES: Sort = "creates";
 /// Revisions.
 pub const REVISIONS: Sort = "revisions";
+
+/// Most bytes of whole Pods that are kept of a set.
+const WHOLE_PODS_BYTES_MAX: usize = 8 << 20;
 
 /// A Pod's UID and a revision's hash.
 type PodAndRevision = (Box<str>, Box<str>);
@@ -51,6 +56,7 @@ pub struct SetMemory {
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub creates_at_once: AtOnce,
+    pub whole_pods: WholePods,
     pub status_written_at: Option<Instant>,
     /// The last report about a set that cannot be understood.
     pub reported: Option<(i64, String)>,
@@ -99,6 +105,59 @@ impl SetMemory {
     pub fn pulled_images(&mut self) -> BTreeSet<NodeAndImage> {
         self.pulled_images.retain(|_, since| since.elapsed() < PULLED_IMAGE_KEPT);
         self.pulled_images.keys().cloned().collect()
+    }
+}
+
+/// Whole Pods that were read, until they change.
+#[derive(Debug, Default)]
+pub struct WholePods {
+    kept: BTreeMap<Box<str>, WholePod>,
+    bytes: usize,
+}
+
+/// As text, which takes a fraction of the room.
+#[derive(Debug)]
+struct WholePod {
+    uid: Box<str>,
+    resource_version: Box<str>,
+    text: Box<str>,
+}
+
+impl WholePod {
+    fn is_of(&self, pod: &PodFacts) -> bool {
+        self.uid == pod.uid && self.resource_version == pod.resource_version
+    }
+}
+
+impl WholePods {
+    /// The Pod as it was read, where it is still that.
+    pub fn get(&self, pod: &PodFacts) -> Option<Value> {
+        let kept = self.kept.get(&pod.name).filter(|kept| kept.is_of(pod))?;
+        serde_json::from_str(&kept.text).ok()
+    }
+
+    /// Keeps a Pod, where there is room.
+    pub fn put(&mut self, name: &str, pod: &Value) {
+        self.remove(name);
+        let text = pod.to_string().into_boxed_str();
+        let field = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into();
+        if self.bytes.saturating_add(text.len()) <= WHOLE_PODS_BYTES_MAX {
+            self.bytes += text.len();
+            let (uid, resource_version) = (field("/metadata/uid"), field("/metadata/resourceVersion"));
+            self.kept.insert(name.into(), WholePod { uid, resource_version, text });
+        }
+    }
+
+    /// Forgets those that have changed or are gone.
+    pub fn keep_only(&mut self, pods: &BTreeMap<Box<str>, Arc<PodFacts>>) {
+        self.kept.retain(|name, kept| pods.get(name).is_some_and(|pod| kept.is_of(pod)));
+        self.bytes = self.kept.values().map(|kept| kept.text.len()).sum();
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(old) = self.kept.remove(name) {
+            self.bytes = self.bytes.saturating_sub(old.text.len());
+        }
     }
 }
 
@@ -280,6 +339,20 @@ mod tests {
         assert!((0..5000).all(|number| !refusals.may_try(&format!("Pod web-{number}"))));
         tokio::time::advance(refusals.retry_after().unwrap()).await;
         assert!(refusals.may_try("Pod web-4999"), "one that is not remembered waits for the first of those that are");
+    }
+
+    #[test]
+    fn whole_pods_are_kept_within_bounds() {
+        let mut pods = WholePods::default();
+        let pod = serde_json::json!({"metadata": {"uid": "u", "resourceVersion": "1", "x": "x".repeat(1 << 20)}});
+        for number in 0..20 {
+            pods.put(&format!("web-{number}"), &pod);
+            pods.put("web-0", &pod);
+        }
+        assert_eq!(pods.kept.len(), 7, "of the eight that would fit, each has a few bytes more");
+        assert!(pods.bytes <= WHOLE_PODS_BYTES_MAX);
+        pods.keep_only(&BTreeMap::new());
+        assert_eq!((pods.kept.len(), pods.bytes), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -129,6 +129,7 @@ impl Reconciler {
         snapshot.creates_max = apply::CREATES_MAX;
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
+        memory.whole_pods.keep_only(&snapshot.pods);
         snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::abilities::{AbilityCache, InPlace};
 use super::backoff::Chance;
+use super::cache::pod::PodObject;
 use super::cache::set::SetObject;
 use super::cache::{SetKey, SetView, SharedStore};
 use super::client::Apiserver;
@@ -15,10 +16,12 @@ use super::clock::Clock;
 use super::error::Failure;
 use super::events;
 use super::gate::WriteGate;
+use super::memory::SetMemory;
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::reconcile::{Reconciler, Rules};
 use crate::model::{Can, FieldKind, Patterns, SetFacts, Snapshot};
+use crate::plan::Question;
 use crate::plan::action::{Action, PatchWhy, Target};
 
 /// What was sent: `GET /api/v1/...`.
@@ -123,4 +126,41 @@ async fn a_pod_that_is_gone_or_another_says_nothing_of_resizes() {
         assert_eq!(done.result.unwrap_err().failure, Failure::NotFound);
         assert_eq!(done.shows.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn whole_pods_are_read_again_only_when_they_have_changed() {
+    let version = Arc::new(Mutex::new("1".to_owned()));
+    let served = Arc::clone(&version);
+    let (reconciler, sent) = reconciler(move |call| match call.strip_prefix("GET /api/v1/namespaces/default/pods/") {
+        Some("web-3") => (200, pod("web-3", "uid-web-3", &served.lock().unwrap())),
+        Some(name) => (200, pod(name, &format!("uid-{name}"), "1")),
+        None => not_found("controllerrevisions.apps \"web-unknown\" not found"),
+    });
+    let mut memory = SetMemory::of("set");
+    let mut reads_of_a_look = async |version: &str| {
+        let mut seen = snapshot(&reconciler);
+        for ordinal in 0..20 {
+            let name = format!("web-{ordinal}");
+            let version = if ordinal == 3 { version } else { "1" };
+            let object: PodObject = serde_json::from_value(pod(&name, &format!("uid-{name}"), version)).unwrap();
+            seen.pods.insert(name.into(), Arc::new(object.whole()));
+        }
+        memory.whole_pods.keep_only(&seen.pods);
+        let ask =
+            |pod: &Arc<crate::model::PodFacts>| Question::WholePod { name: pod.name.clone(), uid: pod.uid.clone() };
+        let questions: Vec<Question> = seen.pods.values().map(ask).collect();
+        sent.lock().unwrap().clear();
+        reconciler.answer(&questions, &mut seen, &mut memory).await.unwrap();
+        assert_eq!(seen.answers.whole_pods.len(), 20);
+        let whole = &seen.answers.whole_pods["uid-web-3"];
+        assert_eq!(whole.pointer("/metadata/resourceVersion").unwrap().as_str(), Some(version));
+        let sent = sent.lock().unwrap();
+        let pods = sent.iter().filter(|call| call.contains("/pods/")).count();
+        (pods, sent.len() - pods)
+    };
+    assert_eq!(reads_of_a_look("1").await, (20, 1), "and once for the revision that all name");
+    assert_eq!(reads_of_a_look("1").await, (0, 1));
+    *version.lock().unwrap() = "2".to_owned();
+    assert_eq!(reads_of_a_look("2").await, (1, 1));
 }

@@ -96,21 +96,25 @@ impl AbilityCache {
 
     /// What is known now.
     pub fn abilities(&self) -> Abilities {
-        match &self.setting {
+        let now = Instant::now();
+        let mut found = self.found();
+        found.answers.retain(|_, (_, until)| *until > now);
+        let mut by_flag = match &self.setting {
             InPlace::Stock => Abilities::stock(),
             InPlace::Customised => Abilities::customised(),
             InPlace::Fields(kinds) => Abilities::by_hand(kinds.iter().copied()),
             InPlace::Auto => {
-                let now = Instant::now();
-                let mut found = self.found();
-                found.answers.retain(|_, (_, until)| *until > now);
-                Abilities {
+                return Abilities {
                     apiserver: found.answers.iter().map(|(kind, (can, _))| (*kind, can.clone())).collect(),
                     nodes: found.nodes.clone().unwrap_or(Nodes::Unreadable),
                     by_hand: BTreeSet::new(),
-                }
+                };
             }
-        }
+        };
+        // The flag cannot speak of resizes: some clusters do not have them.
+        let resize = found.answers.get(&FieldKind::Resize);
+        by_flag.apiserver.extend(resize.map(|(can, _)| (FieldKind::Resize, can.clone())));
+        by_flag
     }
 
     /// The apiserver took these kinds of field.
@@ -259,6 +263,16 @@ mod tests {
         tokio::time::advance(NO_KEPT + Duration::from_secs(1)).await;
         assert_eq!(cache.abilities().of(FieldKind::Env, None), Can::Unknown);
         assert_eq!(cache.abilities().of(FieldKind::Probes, None), Can::Yes);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_cannot_resize_is_one_whatever_the_flag_says() {
+        for setting in [InPlace::Auto, InPlace::Stock, InPlace::Customised, InPlace::Fields(vec![FieldKind::Env])] {
+            let cache = AbilityCache::new(setting);
+            assert_eq!(cache.abilities().of(FieldKind::Resize, Some("any")), Can::Yes);
+            cache.refuses(&[FieldKind::Resize]);
+            assert!(matches!(cache.abilities().of(FieldKind::Resize, Some("any")), Can::No(_)));
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::client::{At, Kind, Verb};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Shows;
 use super::reconcile::Reconciler;
-use crate::model::SetFacts;
+use crate::model::{FieldKind, SetFacts};
 use crate::plan::Action;
 use crate::plan::action::Target;
 
@@ -71,6 +71,14 @@ impl Reconciler {
         const TRIES_MAX: u32 = 4;
         let at = At::one(Kind::Pod, &set.namespace, &target.name);
         let written = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at.resize(), Some(resize)).await;
+        if let Err(error) = &written
+            && error.failure == Failure::NotFound
+            && self.is_still_there(at, target).await?
+        {
+            // The Pod is there: it is `pods/resize` that is not. The next plan takes another way.
+            self.abilities.refuses(&[FieldKind::Resize]);
+            return Err(CallError { failure: Failure::Conflict, ..error.clone() });
+        }
         note_written(Kind::Pod, &target.name, &written, Some(target), shows);
         let resized = written?.metadata;
         let mut found = resized.clone();
@@ -94,6 +102,19 @@ impl Reconciler {
                 shows.extend(owed);
                 return result;
             }
+        }
+    }
+
+    /// Whether a live read finds the same Pod.
+    async fn is_still_there(&self, at: At<'_>, target: &Target) -> Result<bool, CallError> {
+        match self.apiserver.read::<PodObject>(Verb::Get, at).await {
+            Ok(found) => {
+                let same = found.metadata.uid.as_deref() == Some(&*target.uid);
+                self.refresh(found);
+                Ok(same)
+            }
+            Err(error) if error.failure == Failure::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Deserialize;
@@ -91,6 +92,7 @@ impl Reconciler {
     ) -> Result<(), CallError> {
         let namespace = snapshot.set.namespace.clone();
         let mut pods = Vec::new();
+        let mut whole = Vec::new();
         for question in questions {
             match question {
                 Question::LivePod { ordinal, name } => pods.push((*ordinal, &**name)),
@@ -115,22 +117,10 @@ impl Reconciler {
                     let answer = why_not_bound(&self.apiserver, &namespace, name).await?;
                     snapshot.answers.bound_claims.insert(name.clone(), answer);
                 }
-                Question::WholePod { name, .. } if self.find_revision(snapshot, name).await? => {}
-                Question::WholePod { name, uid } => {
-                    let at = At::one(Kind::Pod, &namespace, name);
-                    match self.apiserver.read::<Value>(Verb::Get, at).await {
-                        Ok(pod) => {
-                            snapshot.answers.whole_pods.insert(uid.clone(), Arc::new(pod));
-                        }
-                        Err(error) if error.failure == Failure::NotFound => {
-                            self.vanished::<PodObject>(&namespace, name, uid);
-                            return Err(CallError { failure: Failure::Conflict, ..error });
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
+                Question::WholePod { name, uid } => whole.push((&**name, &**uid)),
             }
         }
+        self.whole_pods(&whole, snapshot, memory).await?;
         if pods.len() > SINGLE_READS_MAX {
             self.list_live(&pods, snapshot).await
         } else {
@@ -138,16 +128,75 @@ impl Reconciler {
         }
     }
 
-    /// Looks live for the revision that a Pod's label names, where the cache shows none: a Pod must not be judged by
+    /// Whole Pods by name and UID, where their revision is not found after all. Those that did not change since they
+    /// were read for an earlier look are not read again.
+    async fn whole_pods(
+        &self,
+        asked: &[(&str, &str)],
+        snapshot: &mut Snapshot,
+        memory: &mut SetMemory,
+    ) -> Result<(), CallError> {
+        let mut unread = Vec::new();
+        let mut labels: HashMap<Box<str>, bool> = HashMap::new();
+        for (name, uid) in asked {
+            let Some(pod) = snapshot.pods.get(*name).cloned() else {
+                unread.push((*name, *uid));
+                continue;
+            };
+            let label = pod.revision_label();
+            let is_found = match labels.get(label) {
+                Some(found) => *found,
+                None => {
+                    let found = self.find_revision(snapshot, label).await?;
+                    labels.insert(label.into(), found);
+                    found
+                }
+            };
+            if is_found {
+                continue;
+            }
+            match memory.whole_pods.get(&pod) {
+                Some(whole) => drop(snapshot.answers.whole_pods.insert((*uid).into(), Arc::new(whole))),
+                None => unread.push((*name, *uid)),
+            }
+        }
+        let namespace = snapshot.set.namespace.clone();
+        for some in unread.chunks(READS_MAX) {
+            let mut reads = Vec::with_capacity(some.len());
+            for (name, _) in some {
+                reads.push(self.apiserver.read::<Value>(Verb::Get, At::one(Kind::Pod, &namespace, name)));
+            }
+            let mut failed = None;
+            for ((name, uid), answer) in some.iter().zip(join_all(reads).await) {
+                match answer {
+                    Ok(pod) => {
+                        let pod = without_status(pod);
+                        memory.whole_pods.put(name, &pod);
+                        snapshot.answers.whole_pods.insert((*uid).into(), Arc::new(pod));
+                    }
+                    Err(error) if error.failure == Failure::NotFound => {
+                        self.vanished::<PodObject>(&namespace, name, uid);
+                        failed = Some(CallError { failure: Failure::Conflict, ..error });
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks live for the revision that Pods' label names, where the cache shows none: a Pod must not be judged by
     /// itself, as one of unknown make, because a watch is behind. True: found, and in the snapshot now.
-    async fn find_revision(&self, snapshot: &mut Snapshot, pod: &str) -> Result<bool, CallError> {
-        let Some(label) = snapshot.pods.get(pod).map(|pod| pod.revision_label().to_owned()) else { return Ok(false) };
+    async fn find_revision(&self, snapshot: &mut Snapshot, label: &str) -> Result<bool, CallError> {
         let is_known = snapshot.revisions.iter().any(|facts| *facts.hash == *label || *facts.name == *label);
         if label.is_empty() || is_known {
             return Ok(false);
         }
         let namespace = snapshot.set.namespace.clone();
-        let name = revision_name(&snapshot.set.name, &label);
+        let name = revision_name(&snapshot.set.name, label);
         let found =
             match self.apiserver.read::<RevisionObject>(Verb::Get, At::one(Kind::Revision, &namespace, &name)).await {
                 Ok(found) => found,
@@ -306,6 +355,17 @@ impl Reconciler {
         self.templates.put(hash, answer.clone());
         Ok(answer)
     }
+}
+
+/// A Pod without what no plan looks at.
+fn without_status(mut pod: Value) -> Value {
+    if let Some(fields) = pod.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    pod
 }
 
 /// What an apiserver said to the dry run of a patch of a Pod.

@@ -1,7 +1,7 @@
 //! Carries a plan's actions out: bounded, creates with a slow start, and what each failure means
 //! for the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,19 +12,22 @@ use super::backoff::Chance;
 use super::client::{At, Kind, Verb, WRITES_IN_FLIGHT_MAX};
 use super::error::{CallError, Failure, Refused};
 use super::events::Subject;
-use super::memory::{SetMemory, is_shared};
+use super::memory::{CREATES, SetMemory, Sort, is_shared};
 use super::queue::{Next, Verdict};
 use super::reconcile::{DOUBT_PAUSE, Reconciler};
 use crate::control::cache::set::SetObject;
 use crate::model::SetFacts;
 use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
 
-/// Calls of one set at the same time: as many as the manager makes at all, which all sets share fairly.
+/// Calls of one set and sort at the same time: as many as the manager makes at all, which all sets share fairly.
 const CALLS_MAX: usize = WRITES_IN_FLIGHT_MAX;
 
 /// Creates of one look: so few that the Pods made before are seen to, and their gates opened, meanwhile. The
 /// events of those that were made bring the next look.
-const CREATES_MAX: usize = 64;
+pub const CREATES_MAX: usize = 64;
+
+/// Writes of one sort that are tried first, where the sort can be refused as a whole.
+const TRIALS: usize = 8;
 
 /// How many Pods of a set are made at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +36,6 @@ pub struct AtOnce(usize);
 impl Default for AtOnce {
     fn default() -> Self {
         AtOnce(1)
-    }
-}
-
-/// Drops the creates that are too many for one look.
-pub fn bound_creates(plan: &mut Plan) {
-    let mut left = CREATES_MAX;
-    for group in &mut plan.actions {
-        group.retain(|action| {
-            if !matches!(action, Action::CreatePod { .. }) {
-                return true;
-            }
-            let kept = left > 0;
-            left = left.saturating_sub(1);
-            kept
-        });
-        group.shrink_to_fit();
     }
 }
 
@@ -129,23 +116,29 @@ impl Reconciler {
         outcome: &mut Outcome,
     ) -> bool {
         let may_try = |action: &&Action| {
-            memory.refusals.may_try(&action.object())
+            memory.refusals.may_send(sort_of(action))
+                && memory.refusals.may_try(&action.object())
                 && (!matches!(action, Action::AdoptPod { .. }) || adoption == Adoption::Allowed)
         };
         let is_create = |action: &&Action| matches!(action, Action::CreatePod { .. } | Action::CreateClaim { .. });
-        let (mut creates, others): (Vec<&Action>, Vec<&Action>) = group.iter().filter(may_try).partition(is_create);
-        if memory.refusals.may_create() {
-            // Those that were never refused first: one that always is must not hold them up.
-            creates.sort_by_key(|action| memory.refusals.tries(&action.object()));
-        } else {
-            creates.clear();
+        let (mut creates, mut others): (Vec<&Action>, Vec<&Action>) = group.iter().filter(may_try).partition(is_create);
+        // Those that were never refused first: one that always is must not hold them up.
+        for actions in [&mut creates, &mut others] {
+            actions.sort_by_cached_key(|action| memory.refusals.tries(&action.object()));
         }
         let create = self.create_slowly(set, &creates, &mut memory.creates_at_once);
         let (created, acted) = tokio::join!(create, self.act_on_all(set, &others));
         if created.iter().any(|done| is_shared_refusal(&done.result)) {
-            memory.refusals.creates_refused(&self.apiserver.chance);
+            memory.refusals.pause(CREATES, &self.apiserver.chance);
         } else if created.iter().any(|done| done.result.is_ok()) {
-            memory.refusals.creates_made();
+            memory.refusals.resume(CREATES);
+        }
+        for (sort, tried) in tried(&acted) {
+            match tried {
+                Tried::Other => memory.refusals.resume(sort),
+                Tried::Refused(count) if count >= TRIALS => memory.refusals.pause(sort, &self.apiserver.chance),
+                Tried::Refused(_) => {}
+            }
         }
         let mut claims_failed = false;
         for done in created.into_iter().chain(acted) {
@@ -175,18 +168,14 @@ impl Reconciler {
         }
     }
 
+    /// All at once; of a sort that is refused, a few.
     async fn act_on_all<'a>(&self, set: &SetFacts, actions: &[&'a Action]) -> Vec<Done<'a>> {
-        let mut waiting = actions.iter();
-        let mut running = FuturesUnordered::new();
-        let mut all = Vec::with_capacity(actions.len());
-        loop {
-            // Begun one by one: a call that waits takes kilobytes.
-            running.extend(waiting.by_ref().take(CALLS_MAX - running.len()).map(|action| self.act(set, action)));
-            match running.next().await {
-                Some(done) => all.push(done),
-                None => return all,
-            }
+        let mut sorts: BTreeMap<Sort, Vec<&'a Action>> = BTreeMap::new();
+        for action in actions {
+            sorts.entry(sort_of(action)).or_default().push(action);
         }
+        let all = sorts.into_values().map(|actions| act_on_sort(actions, |action| self.act(set, action)));
+        futures::future::join_all(all).await.into_iter().flatten().collect()
     }
 
     /// Taking an orphan needs a live look: the set may be gone, or be another of the same name.
@@ -211,6 +200,77 @@ impl Reconciler {
         let subject = Subject { namespace: set.namespace.clone(), name: set.name.clone(), uid: set.uid.clone() };
         self.events.send(&subject, planned);
         self.events.send(&subject, &outcome.events);
+    }
+}
+
+/// A few first, and the rest where not all of these were refused.
+async fn act_on_sort<'a, Acts: Future<Output = Done<'a>>>(
+    actions: Vec<&'a Action>,
+    act: impl Fn(&'a Action) -> Acts,
+) -> Vec<Done<'a>> {
+    let mut all = Vec::with_capacity(actions.len());
+    let mut waiting = actions.into_iter();
+    let mut running = FuturesUnordered::new();
+    let mut only_refused = true;
+    loop {
+        let most = if only_refused { TRIALS.saturating_sub(all.len()) } else { CALLS_MAX };
+        let room = most.saturating_sub(running.len());
+        // Begun one by one: a call that waits takes kilobytes.
+        running.extend(waiting.by_ref().take(room).map(&act));
+        let Some(done) = running.next().await else { return all };
+        only_refused &= is_refused_as_others(&done);
+        all.push(done);
+    }
+}
+
+/// What came of the writes of one sort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// All were refused: this many.
+    Refused(usize),
+    Other,
+}
+
+fn tried(all: &[Done<'_>]) -> BTreeMap<Sort, Tried> {
+    let mut sorts = BTreeMap::new();
+    for done in all {
+        let sort = sorts.entry(sort_of(done.action)).or_insert(Tried::Refused(0));
+        *sort = match *sort {
+            Tried::Refused(count) if is_refused_as_others(done) => Tried::Refused(count + 1),
+            _ => Tried::Other,
+        };
+    }
+    sorts
+}
+
+/// Refused, for a cause that others of its sort may share, and wanted again by the next plan.
+fn is_refused_as_others(done: &Done<'_>) -> bool {
+    is_shared_refusal(&done.result) && !done.result.as_ref().is_err_and(|error| turns_plan(done.action, error))
+}
+
+/// A policy that denies says nothing about what a running Pod can take: only a 422 does, and its resourceVersion was
+/// fresh, or it were a conflict. The next plan takes another way then.
+fn turns_plan(action: &Action, error: &CallError) -> bool {
+    error.failure == Failure::Refused(Refused::Invalid)
+        && matches!(action, Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. })
+}
+
+/// What is refused together.
+fn sort_of(action: &Action) -> Sort {
+    match action {
+        Action::CreatePod { .. } | Action::CreateClaim { .. } => CREATES,
+        Action::CreateHelper { .. } => "creates of helpers",
+        Action::DeletePod { .. } => "deletes",
+        Action::DeleteHelper { .. } => "deletes of helpers",
+        Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. } => "updates in place",
+        Action::PatchPod { why: PatchWhy::Metadata, .. } => "labels",
+        Action::PatchPod { why: PatchWhy::HookState, .. } => "states of hooks",
+        Action::PatchPod { why: PatchWhy::Fence, .. } => "fences",
+        Action::PatchPodStatus { .. } => "gates",
+        Action::PatchClaim { .. } => "owners of claims",
+        Action::GrowClaim { .. } => "growth of claims",
+        Action::AdoptPod { .. } => "adoptions",
+        Action::ReleasePod { .. } => "releases",
     }
 }
 
@@ -243,15 +303,13 @@ fn note_done(set: &SetFacts, done: Done<'_>, memory: &mut SetMemory, outcome: &m
             outcome.note(&error, waits);
             if let Failure::Refused(refused) = error.failure {
                 tracing::warn!(namespace = %set.namespace, set = %set.name, object, what = verb_of(action), "refused: {}", error.message);
-                memory.refusals.refused(&object, &error, chance);
-                // A policy that denies says nothing about what a running Pod can take: only a 422 does, and its
-                // resourceVersion was fresh, or it were a conflict.
-                match (refused, action) {
-                    (
-                        Refused::Invalid,
-                        Action::PatchPod { target, why: PatchWhy::InPlace | PatchWhy::Live, revision, .. },
-                    ) => memory.refuse_patch(&target.uid, revision, &error.message),
-                    (_, Action::PatchPod { why: PatchWhy::InPlace, revision, .. }) => {
+                memory.refusals.refused(&object, sort_of(action), &error, chance);
+                match action {
+                    Action::PatchPod { target, revision, .. } if turns_plan(action, &error) => {
+                        memory.refuse_patch(&target.uid, revision, &error.message);
+                    }
+                    // A policy that denies says nothing about what a running Pod can take.
+                    Action::PatchPod { why: PatchWhy::InPlace, revision, .. } => {
                         let message = format!("{object}: {}", error.message);
                         memory.deny_update(revision, refused.reason(), &message, false);
                     }
@@ -373,20 +431,51 @@ mod tests {
         assert_eq!(held_after(Refused::Forbidden, PatchWhy::Fence), None);
     }
 
-    #[test]
-    fn one_look_makes_a_bounded_number_of_pods() {
-        let create = |ordinal| Action::CreatePod {
+    fn label_patches(count: i64) -> Vec<Action> {
+        let patch = |ordinal: i64| Action::PatchPod {
             ordinal,
-            name: format!("web-{ordinal}").into(),
-            claims: Vec::new(),
-            pod: Box::default(),
+            target: Target { name: format!("web-{ordinal}").into(), uid: "u".into(), resource_version: "1".into() },
+            why: PatchWhy::Metadata,
+            revision: "hash".into(),
+            resize: None,
+            patch: Box::default(),
             reason: String::new(),
         };
-        let claim = Action::CreateClaim { name: "c".into(), claim: Box::default(), reason: String::new() };
-        let mut plan = Plan { actions: vec![(0..400).map(create).chain([claim]).collect()], ..Plan::default() };
-        bound_creates(&mut plan);
-        assert_eq!(plan.actions[0].len(), CREATES_MAX + 1);
-        assert!(plan.actions[0].contains(&create(0)) && !plan.actions[0].contains(&create(399)));
+        (0..count).map(patch).collect()
+    }
+
+    fn denied(action: &Action) -> CallError {
+        CallError {
+            failure: Failure::Refused(Refused::AdmissionDenied),
+            code: 403,
+            verb: "patch",
+            object: action.object(),
+            message: "no".to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn of_writes_that_are_all_refused_a_few_are_sent() {
+        let actions = label_patches(2000);
+        let sent = act_on_sort(actions.iter().collect(), |action| async move {
+            Done { action, shows: Vec::new(), result: Err(denied(action)) }
+        })
+        .await;
+        assert_eq!(sent.len(), TRIALS);
+        assert_eq!(tried(&sent), [("labels", Tried::Refused(TRIALS))].into());
+    }
+
+    #[tokio::test]
+    async fn all_are_sent_where_one_of_the_first_goes_well() {
+        let actions = label_patches(200);
+        let sent = act_on_sort(actions.iter().collect(), |action| async move {
+            let result = if action.object() == "Pod web-7" { Ok(()) } else { Err(denied(action)) };
+            Done { action, shows: Vec::new(), result }
+        })
+        .await;
+        assert_eq!(sent.len(), 200);
+        assert_eq!(tried(&sent), [("labels", Tried::Other)].into());
     }
 
     #[test]

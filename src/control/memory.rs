@@ -1,8 +1,10 @@
 //! What is remembered of one set between two looks at it. All of it can be lost without harm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::apply::AtOnce;
@@ -10,7 +12,7 @@ use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
 use crate::model::snapshot::{HeldUpdate, Refusal};
-use crate::model::{Abilities, Can, FieldKind};
+use crate::model::{Abilities, Can, FieldKind, PodFacts};
 
 /// A refused in-place patch is tried again after this time: the cluster may have changed.
 const REFUSED_PATCH_KEPT: Duration = Duration::from_secs(600);
@@ -25,8 +27,20 @@ const DENIED_UPDATE_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// A node keeps an image that nothing uses for longer than this, unless its disk is full.
 const PULLED_IMAGE_KEPT: Duration = Duration::from_secs(600);
 const PULLED_IMAGES_MAX: usize = 2000;
-/// Most refusals that are remembered of a set.
+/// Most refusals of a set whose words are kept.
 const REFUSALS_MAX: usize = 100;
+/// Most refused writes of a set whose pauses are kept.
+const HELD_MAX: usize = 4096;
+
+/// Writes of one sort: what refuses some of them likely refuses the others too.
+pub type Sort = &'static str;
+/// Pods and claims that are made.
+pub const CREATES: Sort = "creates";
+/// Revisions.
+pub const REVISIONS: Sort = "revisions";
+
+/// Most bytes of whole Pods that are kept of a set.
+const WHOLE_PODS_BYTES_MAX: usize = 8 << 20;
 
 /// A Pod's UID and a revision's hash.
 type PodAndRevision = (Box<str>, Box<str>);
@@ -50,6 +64,7 @@ pub struct SetMemory {
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub creates_at_once: AtOnce,
+    pub whole_pods: WholePods,
     pub status_written_at: Option<Instant>,
     /// The last report about a set that cannot be understood.
     pub reported: Option<(i64, String)>,
@@ -143,33 +158,101 @@ impl SetMemory {
     }
 }
 
+/// Whole Pods that were read, until they change.
+#[derive(Debug, Default)]
+pub struct WholePods {
+    kept: BTreeMap<Box<str>, WholePod>,
+    bytes: usize,
+}
+
+/// As text, which takes a fraction of the room.
+#[derive(Debug)]
+struct WholePod {
+    uid: Box<str>,
+    resource_version: Box<str>,
+    text: Box<str>,
+}
+
+impl WholePod {
+    fn is_of(&self, pod: &PodFacts) -> bool {
+        self.uid == pod.uid && self.resource_version == pod.resource_version
+    }
+}
+
+impl WholePods {
+    /// The Pod as it was read, where it is still that.
+    pub fn get(&self, pod: &PodFacts) -> Option<Value> {
+        let kept = self.kept.get(&pod.name).filter(|kept| kept.is_of(pod))?;
+        serde_json::from_str(&kept.text).ok()
+    }
+
+    /// Keeps a Pod, where there is room.
+    pub fn put(&mut self, name: &str, pod: &Value) {
+        self.remove(name);
+        let text = pod.to_string().into_boxed_str();
+        let field = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into();
+        if self.bytes.saturating_add(text.len()) <= WHOLE_PODS_BYTES_MAX {
+            self.bytes += text.len();
+            let (uid, resource_version) = (field("/metadata/uid"), field("/metadata/resourceVersion"));
+            self.kept.insert(name.into(), WholePod { uid, resource_version, text });
+        }
+    }
+
+    /// Forgets those that have changed or are gone.
+    pub fn keep_only(&mut self, pods: &BTreeMap<Box<str>, Arc<PodFacts>>) {
+        self.kept.retain(|name, kept| pods.get(name).is_some_and(|pod| kept.is_of(pod)));
+        self.bytes = self.kept.values().map(|kept| kept.text.len()).sum();
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(old) = self.kept.remove(name) {
+            self.bytes = self.bytes.saturating_sub(old.text.len());
+        }
+    }
+}
+
 /// Writes of one set that were refused and not made since, and when to try them again.
 #[derive(Debug, Default)]
 pub struct Refusals {
     held: BTreeMap<String, Held>,
-    refused_rounds: u32,
-    creates_not_before: Option<Instant>,
+    pauses: BTreeMap<Sort, Pause>,
 }
 
 #[derive(Debug)]
 struct Held {
-    refusal: Refusal,
+    sort: Sort,
+    /// `None`: enough others are told of.
+    refusal: Option<Refusal>,
     tries: u32,
     retry_at: Instant,
 }
 
+/// Of all writes of a sort.
+#[derive(Debug)]
+struct Pause {
+    /// How often in a row.
+    rounds: u32,
+    until: Instant,
+}
+
 impl Refusals {
     /// The write of `object` was refused.
-    pub fn refused(&mut self, object: &str, error: &CallError, chance: &Chance) {
+    pub fn refused(&mut self, object: &str, sort: Sort, error: &CallError, chance: &Chance) {
         let Failure::Refused(refused) = error.failure else { return };
-        if self.held.len() >= REFUSALS_MAX && !self.held.contains_key(object) {
+        let known = self.held.get(object);
+        if known.is_none() && self.held.len() >= HELD_MAX {
             return;
         }
+        let is_told = known.is_some_and(|held| held.refusal.is_some())
+            || self.held.values().filter(|held| held.refusal.is_some()).count() < REFUSALS_MAX;
         let tries = self.tries(object).saturating_add(1);
         let pause = error.retry_after.unwrap_or_else(|| chance.delay(tries, backoff::REFUSALS));
-        let refusal =
-            Refusal { object: object.to_owned(), reason: refused.reason().to_owned(), message: error.message.clone() };
-        self.held.insert(object.to_owned(), Held { refusal, tries, retry_at: Instant::now() + pause });
+        let refusal = is_told.then(|| Refusal {
+            object: object.to_owned(),
+            reason: refused.reason().to_owned(),
+            message: error.message.clone(),
+        });
+        self.held.insert(object.to_owned(), Held { sort, refusal, tries, retry_at: Instant::now() + pause });
     }
 
     /// The write of `object` was made.
@@ -177,25 +260,31 @@ impl Refusals {
         self.held.remove(object);
     }
 
-    /// A create was refused for a cause that others may share: all creates of the set pause.
-    pub fn creates_refused(&mut self, chance: &Chance) {
-        self.refused_rounds = self.refused_rounds.saturating_add(1);
-        self.creates_not_before = Some(Instant::now() + chance.delay(self.refused_rounds, backoff::REFUSALS));
+    /// Writes of this sort were refused for a cause that others may share: all of the sort pause, longer each time.
+    pub fn pause(&mut self, sort: Sort, chance: &Chance) {
+        let pause = self.pauses.entry(sort).or_insert_with(|| Pause { rounds: 0, until: Instant::now() });
+        pause.rounds = pause.rounds.saturating_add(1);
+        pause.until = Instant::now() + chance.delay(pause.rounds, backoff::REFUSALS);
     }
 
-    /// Creates went well.
-    pub fn creates_made(&mut self) {
-        self.refused_rounds = 0;
-        self.creates_not_before = None;
+    /// Writes of this sort went well.
+    pub fn resume(&mut self, sort: Sort) {
+        self.pauses.remove(sort);
     }
 
-    pub fn may_create(&self) -> bool {
-        self.creates_not_before.is_none_or(|at| at <= Instant::now())
+    /// The sort does not pause.
+    pub fn may_send(&self, sort: Sort) -> bool {
+        self.pauses.get(sort).is_none_or(|pause| pause.until <= Instant::now())
     }
 
-    /// The pause after the last refusal of this object is over, or there was none.
+    /// The pause after the last refusal of this object is over, or there was none. Where no more can be remembered,
+    /// others wait with those that are.
     pub fn may_try(&self, object: &str) -> bool {
-        self.held.get(object).is_none_or(|held| held.retry_at <= Instant::now())
+        let now = Instant::now();
+        match self.held.get(object) {
+            Some(held) => held.retry_at <= now,
+            None => self.held.len() < HELD_MAX || self.held.values().any(|held| held.retry_at <= now),
+        }
     }
 
     /// How often this object was refused in a row.
@@ -206,20 +295,19 @@ impl Refusals {
     /// Forgets what is not wanted any more.
     pub fn keep_only(&mut self, wanted: &BTreeSet<String>) {
         self.held.retain(|object, _| wanted.contains(object));
-        if self.held.is_empty() {
-            self.creates_made();
-        }
+        self.pauses.retain(|sort, _| self.held.values().any(|held| held.sort == *sort));
     }
 
     pub fn list(&self) -> Vec<Refusal> {
-        self.held.values().map(|held| held.refusal.clone()).collect()
+        self.held.values().filter_map(|held| held.refusal.clone()).collect()
     }
 
     /// When something may be tried again.
     pub fn retry_after(&self) -> Option<Duration> {
         let now = Instant::now();
-        let soonest = self.held.values().map(|held| held.retry_at).min()?;
-        let soonest = self.creates_not_before.map_or(soonest, |creates| creates.min(soonest));
+        let until = |held: &Held| self.pauses.get(held.sort).map_or(held.retry_at, |all| all.until.max(held.retry_at));
+        let pauses = self.pauses.values().map(|pause| pause.until).filter(|until| *until > now);
+        let soonest = self.held.values().map(until).chain(pauses).min()?;
         // What is due already was not tried in this round for a reason: do not spin.
         Some(soonest.saturating_duration_since(now).max(backoff::REFUSALS.first))
     }
@@ -249,7 +337,7 @@ mod tests {
     async fn a_refused_write_is_tried_again_and_told_until_it_is_made() {
         let mut refusals = Refusals::default();
         for _ in 0..12 {
-            refusals.refused("Pod web-0", &quota(), &Chance::system());
+            refusals.refused("Pod web-0", CREATES, &quota(), &Chance::system());
             assert!(!refusals.may_try("Pod web-0"));
             assert!(refusals.may_try("Pod web-1"));
             let pause = refusals.retry_after().unwrap();
@@ -265,11 +353,56 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_wanted_any_more_is_forgotten() {
         let mut refusals = Refusals::default();
-        refusals.refused("Pod web-0", &quota(), &Chance::system());
-        refusals.creates_refused(&Chance::system());
-        assert!(!refusals.may_create());
+        refusals.refused("Pod web-0", CREATES, &quota(), &Chance::system());
+        refusals.pause(CREATES, &Chance::system());
+        assert!(!refusals.may_send(CREATES));
         refusals.keep_only(&BTreeSet::new());
-        assert!(refusals.list().is_empty() && refusals.may_create());
+        assert!(refusals.list().is_empty() && refusals.may_send(CREATES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sort_that_is_refused_pauses_longer_each_time_and_others_go_on() {
+        let mut refusals = Refusals::default();
+        refusals.refused("Pod web-0", "labels", &quota(), &Chance::system());
+        let mut last = Duration::ZERO;
+        for round in 0..8 {
+            refusals.pause("labels", &Chance::system());
+            assert!(!refusals.may_send("labels") && refusals.may_send("deletes") && refusals.may_try("Pod web-1"));
+            last = refusals.retry_after().unwrap();
+            assert!(last < Duration::from_secs(20), "{round}: {last:?}");
+            tokio::time::advance(last).await;
+            assert!(refusals.may_send("labels"), "what is to wake the set wakes it when something may be done");
+        }
+        assert!(last > Duration::from_secs(10), "it grows: {last:?}");
+        refusals.resume("labels");
+        refusals.pause("labels", &Chance::system());
+        assert!(refusals.retry_after().unwrap() < Duration::from_secs(1), "and begins anew after a success");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_very_many_refused_writes_pauses_and_some_are_told() {
+        let mut refusals = Refusals::default();
+        for number in 0..5000 {
+            refusals.refused(&format!("Pod web-{number}"), "labels", &quota(), &Chance::system());
+        }
+        assert_eq!(refusals.list().len(), REFUSALS_MAX);
+        assert!((0..5000).all(|number| !refusals.may_try(&format!("Pod web-{number}"))));
+        tokio::time::advance(refusals.retry_after().unwrap()).await;
+        assert!(refusals.may_try("Pod web-4999"), "one that is not remembered waits for the first of those that are");
+    }
+
+    #[test]
+    fn whole_pods_are_kept_within_bounds() {
+        let mut pods = WholePods::default();
+        let pod = serde_json::json!({"metadata": {"uid": "u", "resourceVersion": "1", "x": "x".repeat(1 << 20)}});
+        for number in 0..20 {
+            pods.put(&format!("web-{number}"), &pod);
+            pods.put("web-0", &pod);
+        }
+        assert_eq!(pods.kept.len(), 7, "of the eight that would fit, each has a few bytes more");
+        assert!(pods.bytes <= WHOLE_PODS_BYTES_MAX);
+        pods.keep_only(&BTreeMap::new());
+        assert_eq!((pods.kept.len(), pods.bytes), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,3 +26,5 @@ mod revisions;
 pub mod run;
 pub mod server;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;

@@ -127,10 +127,12 @@ impl Reconciler {
         snapshot.abilities = self.abilities.abilities();
         memory.add_denials(&mut snapshot.abilities);
         snapshot.injectors = self.injectors.clone();
+        snapshot.creates_max = apply::CREATES_MAX;
         snapshot.answers.refusals = memory.refusals.list();
         snapshot.answers.refused_patches = memory.refused_patches();
         memory.remember_pulled(&pulled_by_helpers(&snapshot));
         snapshot.answers.held_updates = memory.held_updates();
+        memory.whole_pods.keep_only(&snapshot.pods);
         snapshot.answers.pulled_images = memory.pulled_images();
         memory.templates.retain(|hash| match self.templates.get(hash) {
             Some(answer) => {
@@ -140,10 +142,7 @@ impl Reconciler {
             None => false,
         });
         match self.plan_with_answers(&mut snapshot, memory).await {
-            Ok(mut plan) => {
-                apply::bound_creates(&mut plan);
-                self.carry_out(&snapshot, &plan, memory).await
-            }
+            Ok(plan) => self.carry_out(&snapshot, &plan, memory).await,
             Err(error) => {
                 tracing::debug!(set = %key, "a question was not answered: {error}");
                 let mut outcome = Outcome::default();

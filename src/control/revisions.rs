@@ -14,7 +14,7 @@ use super::cache::revision::RevisionObject;
 use super::cache::set::SetObject;
 use super::client::{At, Kind, Verb};
 use super::error::{CallError, Failure};
-use super::memory::SetMemory;
+use super::memory::{REVISIONS, SetMemory};
 use super::reconcile::Reconciler;
 use crate::api::names;
 use crate::model::SetFacts;
@@ -49,7 +49,7 @@ impl Reconciler {
                 tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
                 // Without its revision nothing else can go on: also a refusal is a failure here.
                 outcome.events.extend(refusal_event(&error));
-                memory.refusals.refused(&error.object, &error, &self.apiserver.chance);
+                memory.refusals.refused(&error.object, REVISIONS, &error, &self.apiserver.chance);
                 let refused = matches!(error.failure, Failure::Refused(_));
                 let error = if refused { CallError { failure: Failure::Local, ..error } } else { error };
                 outcome.note(&error, waits);

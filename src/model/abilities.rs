@@ -9,7 +9,7 @@ use crate::api::names;
 /// A kind of field of a running Pod, as apiservers and kubelets do or do not follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldKind {
-    /// cpu and memory, through `pods/resize`: every Kubernetes from 1.33 on.
+    /// cpu and memory, through `pods/resize`: every Kubernetes from 1.33 on, unless it is switched off there.
     Resize,
     /// `env` and `envFrom` of a container.
     Env,

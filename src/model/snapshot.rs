@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub abilities: Abilities,
     /// Annotations that injectors read only when a Pod is created, by the manager's flags.
     pub injectors: Patterns,
+    /// Most Pods that one plan makes; the rest is left to the next ones.
+    pub creates_max: usize,
     pub answers: Answers,
 }
 

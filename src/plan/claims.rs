@@ -13,27 +13,32 @@ use crate::api::names;
 use crate::model::claim::ClaimOwner;
 use crate::model::{ClaimFacts, Ordinal, PodFacts};
 
-/// The claims that have to be made before the Pod of this ordinal.
+/// The templates of the claims that have to be made before the Pod of this ordinal.
 ///
 /// # Errors
 /// Why the Pod has to wait: a claim that is going away, that is another set's, or that cannot be made.
-pub fn missing(context: Context<'_>, revision: &Revision, ordinal: Ordinal) -> Result<Vec<Value>, String> {
+pub fn missing(context: Context<'_>, revision: &Revision, ordinal: Ordinal) -> Result<Vec<Box<str>>, String> {
     let set = &context.snapshot.set;
     let mut missing = Vec::new();
     for template in build::claim_names_of(revision, context.spec) {
         let name = build::claim_name(&template, &set.name, ordinal);
         match context.snapshot.claims.get(name.as_str()) {
             Some(claim) => usable(context, claim)?,
+            None if context.spec.claim_templates.iter().any(|claim| *claim.name == *template) => missing.push(template),
             None => {
-                missing.push(build::claim(context.snapshot, context.spec, &template, ordinal).ok_or_else(|| {
-                    format!(
-                        "claim {name} is missing, and the set has no claim template {template} any more to make it from"
-                    )
-                })?)
+                return Err(format!(
+                    "claim {name} is missing, and the set has no claim template {template} any more to make it from"
+                ));
             }
         }
     }
     Ok(missing)
+}
+
+/// The claims of these templates for an ordinal.
+pub fn bodies(context: Context<'_>, templates: &[Box<str>], ordinal: Ordinal) -> Vec<Value> {
+    let made = templates.iter().map(|template| build::claim(context.snapshot, context.spec, template, ordinal));
+    made.flatten().collect()
 }
 
 fn usable(context: Context<'_>, claim: &ClaimFacts) -> Result<(), String> {

@@ -34,6 +34,8 @@ pub struct Draft {
     pub ledger: Vec<Disruption>,
     pub events: Vec<PlannedEvent>,
     pub wake_at: Option<Timestamp>,
+    /// Pods that this plan makes.
+    pub creates: usize,
     /// Why a Pod, claim or hook holds things up; the first is shown.
     pub waiting: Vec<Waiting>,
     /// What stands against the growth of claims: a reason, and the words.

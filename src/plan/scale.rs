@@ -122,7 +122,7 @@ fn create(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
         return false;
     }
     let revision = revision_for(context, slot);
-    let claims = match claims::missing(context, revision, slot.ordinal) {
+    let missing = match claims::missing(context, revision, slot.ordinal) {
         Ok(claims) => claims,
         Err(why) => {
             draft.warn("WaitingForClaim", "Create", format!("Pod {} waits: {why}", slot.name));
@@ -134,6 +134,13 @@ fn create(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
     if revision.hash == context.revisions.update.hash {
         draft.updated.insert(slot.ordinal);
     }
+    if draft.creates >= context.snapshot.creates_max {
+        // Its turn comes with a later plan: bodies of all Pods of a large set would fill the memory.
+        draft.leave(&slot.name);
+        return true;
+    }
+    draft.creates += 1;
+    let claims = claims::bodies(context, &missing, slot.ordinal);
     let pod = build::pod(context.snapshot, context.spec, revision, slot.ordinal);
     let reason = format!("the set has no Pod {}", slot.name);
     let action =

@@ -126,6 +126,7 @@ impl World {
             now: at(0),
             abilities: self.abilities.clone(),
             injectors: crate::model::Patterns::of_injectors([]),
+            creates_max: usize::MAX,
             answers: self.answers.clone(),
         }
     }
@@ -691,6 +692,29 @@ fn a_claim_name_that_is_too_long_is_said_and_no_pod_is_made() {
     let creates = plan.actions.iter().flatten().filter(|action| matches!(action, Action::CreatePod { .. })).count();
     assert_eq!(creates, 10, "ordinals of one digit fit");
     assert_eq!(condition(&plan, "ReplicaFailure"), ("True", "NameTooLong"));
+}
+
+#[test]
+fn one_plan_makes_a_bounded_number_of_pods_and_says_the_same_of_all() {
+    let mut world = World::settled(100, json!({}));
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    world.pods.clear();
+    let mut snapshot = world.snapshot();
+    snapshot.revisions.clear();
+    let all = plan(&snapshot);
+    snapshot.creates_max = 64;
+    let some = plan(&snapshot);
+    let made = |plan: &Plan| -> Vec<i64> {
+        let created = |action: &Action| match action {
+            Action::CreatePod { ordinal, claims, .. } if claims.len() == 1 => Some(*ordinal),
+            _ => None,
+        };
+        plan.actions.iter().flatten().filter_map(created).collect()
+    };
+    assert_eq!(made(&all), (0..100).collect::<Vec<_>>());
+    assert_eq!(made(&some), (0..64).collect::<Vec<_>>());
+    let rest = |plan: Plan| Plan { actions: Vec::new(), ..plan };
+    assert_eq!(rest(some), rest(all), "only the bodies are left out");
 }
 
 #[test]

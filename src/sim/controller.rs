@@ -398,6 +398,7 @@ impl World {
             now: timestamp(self.now - self.swarm.clock_behind_ms),
             abilities: if self.script.customised { Abilities::customised() } else { Abilities::stock() },
             injectors: Patterns::of_injectors([]),
+            creates_max: usize::MAX,
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),

@@ -158,6 +158,7 @@ fn answer(snapshot: &mut Snapshot, question: Question, pod: &Value, facts: Optio
         Question::WholePod { uid, .. } => drop(answers.whole_pods.insert(uid, Arc::new(pod.clone()))),
         Question::BoundClaim { name } => drop(answers.bound_claims.insert(name, None)),
         Question::Ability { .. } => snapshot.abilities = Abilities::stock(),
+        Question::Update { target, .. } => drop(answers.tried_updates.insert(target.uid, true)),
     }
 }
 
@@ -286,6 +287,7 @@ fn snapshot(spec: AdvancedStatefulSetSpec, status: AdvancedStatefulSetStatus) ->
         now: "2026-02-01T00:00:00Z".parse().unwrap_or_default(),
         abilities: Abilities::stock(),
         injectors: Patterns::of_injectors([]),
+        creates_max: usize::MAX,
         answers: Answers::default(),
     }
 }

@@ -148,6 +148,7 @@ impl Store {
             now,
             abilities: Abilities::default(),
             injectors: Patterns::default(),
+            creates_max: usize::MAX,
             answers: Answers::default(),
         })))
     }

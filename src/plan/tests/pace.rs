@@ -209,8 +209,8 @@ fn what_blocks_many_pods_is_told_once_with_every_field() {
     assert_eq!(message.matches("[app].command").count(), 1, "{message}");
 }
 
-/// A world in which web-2 was given more cpu `seconds_ago`, and its node has no room.
-fn deferred(rolling_update: Value, seconds_ago: i64) -> World {
+/// A world in which all Pods are to have more cpu.
+fn resizing(rolling_update: Value) -> World {
     let mut world = World::settled(3, rolling_update);
     let old = with_cpu("1");
     world.revisions.clear();
@@ -224,6 +224,12 @@ fn deferred(rolling_update: Value, seconds_ago: i64) -> World {
         pod.containers[0].status_resources = Some(Box::new(one));
     }
     change(&mut world, &with_cpu("64"));
+    world
+}
+
+/// A world in which web-2 was given more cpu `seconds_ago`, and its node has no room.
+fn deferred(rolling_update: Value, seconds_ago: i64) -> World {
+    let mut world = resizing(rolling_update);
     let plan = world.plan();
     carry_out(&mut world, &plan, 2, seconds_ago);
     let wanted = Resources { cpu_request_millicores: Some(64_000), ..Resources::default() };
@@ -254,6 +260,25 @@ fn a_resize_that_the_node_cannot_do_is_told_and_given_up_after_its_time() {
     let plan = deferred(json!({"podUpdatePolicy": "InPlaceOnly"}), 601).plan();
     assert_eq!(deeds(&plan), [""; 0]);
     assert_eq!(condition(&plan, "InPlaceUpdateBlocked").0, "True");
+}
+
+#[test]
+fn where_the_cluster_serves_no_resizes_the_policy_decides_and_says_why() {
+    for (rolling_update, deed) in
+        [(json!({}), "delete web-2"), (json!({"podUpdatePolicy": "InPlaceOnly"}), "open web-2")]
+    {
+        let mut world = resizing(rolling_update);
+        assert_eq!(deeds(&world.plan()), ["patch web-2"]);
+        // Found out when the first Pod was out of service already, for a restart beside it.
+        world.pods[2].gate = Gate::Closed { since: Some(at(5)), reason: "ContainerRebuilding".into() };
+        world.pods[2].ready = Some(ReadyFacts { status: false, since: Some(at(5)) });
+        let no = Can::No("this apiserver does not take it".into());
+        world.abilities.apiserver.insert(FieldKind::Resize, no);
+        let plan = world.plan();
+        assert_eq!(deeds(&plan), [deed]);
+        let told = format!("{:?} {:?}", plan.actions, plan.status.conditions);
+        assert!(told.contains("this apiserver does not take it"), "{told}");
+    }
 }
 
 #[test]

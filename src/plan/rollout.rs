@@ -320,7 +320,11 @@ fn in_place(
                 return false;
             }
         }
-        Gate::Absent if runs => draft.warn(
+        Gate::Open | Gate::Absent | Gate::Unset => {}
+    }
+    let taken = draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch));
+    if taken && runs && pod.gate == Gate::Absent {
+        draft.warn(
             "NoReadinessGate",
             "Update",
             format!(
@@ -328,10 +332,9 @@ fn in_place(
                 pod.name,
                 names::READINESS_GATE
             ),
-        ),
-        Gate::Open | Gate::Absent | Gate::Unset => {}
+        );
     }
-    draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch))
+    taken
 }
 
 /// When a Pod whose gate was closed may be patched: after the grace period, and when the kubelet has said that it is

@@ -1,12 +1,13 @@
 //! Runs docs/tutorial.md: every command of its `console` blocks, in order, on a cluster with nothing in it.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use crate::cli_run::{programs_of, run};
 use crate::harness::cluster::{Cluster, Info};
-use crate::harness::manager::Manager;
+use crate::harness::manager::{Manager, program};
 use crate::harness::wait::seconds;
-use crate::harness::{Context, Result, Space, eventually, install};
+use crate::harness::{Context, Result, Space, eventually};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![every_command_prints_what_the_page_says, placeholders_stand_for_what_differs];
@@ -38,6 +39,14 @@ fn steps(page: &str) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The manager's command line on the page, with the program that is built.
+fn manager_of(page: &str) -> Result<Vec<OsString>> {
+    let start = "cargo run --release --bin asts-manager";
+    let arguments = page.lines().find_map(|line| line.strip_prefix(start)).context(start)?;
+    let arguments = arguments.split_whitespace().filter(|word| *word != "--").map(OsString::from);
+    Ok(std::iter::once(program()).chain(arguments).collect())
 }
 
 /// Whether a word is as the page has it: `<name>` stands for some letters.
@@ -96,10 +105,8 @@ async fn every_command_prints_what_the_page_says(_space: Space) -> Result {
     let mut manager = None;
     for Step { command, output } in steps(PAGE) {
         if command == NEEDS_MANAGER {
-            let client = install::client(&info.kubeconfig).await?;
-            let (namespace, account) = (install::SYSTEM_NAMESPACE, install::SERVICE_ACCOUNT);
-            let identity = install::identity(info, &client, namespace, account).await?;
-            manager = Some(Manager::start(&identity, info.dir.join("manager.log"), &[])?);
+            let kubeconfig = [("KUBECONFIG", info.kubeconfig.clone().into_os_string())];
+            manager = Some(Manager::start_command(&manager_of(PAGE)?, &kubeconfig, info.dir.join("manager.log"))?);
         }
         let check = async || {
             let printed = print_of(info, &command).await.context(&command)?;

@@ -64,6 +64,16 @@ pub fn is_own_pod_annotation(key: &str) -> bool {
 /// a JSON object of names, each with the size that was asked for, or null where that is not known.
 pub const REVISION_CLAIMS_ANNOTATION: &str = "apps.asts.dev/volume-claims";
 
+/// What is said where the apiserver does not know the resource.
+pub const NOT_INSTALLED: &str = "advancedstatefulsets.apps.asts.dev is not installed in this cluster: kubectl apply -f \
+                                 crds/advancedstatefulsets.yaml";
+
+/// Whether an answer of an apiserver says that it does not know a resource at all. The answer to an unknown path is no
+/// Status but a line of text, of which the client makes one.
+pub fn is_unknown_resource(code: u16, message: &str) -> bool {
+    code == 404 && (message.contains("404 page not found") || message.contains("could not find the requested resource"))
+}
+
 /// Namespace in which the manager is installed.
 pub const MANAGER_NAMESPACE: &str = "asts-system";
 /// Name of the Lease of the manager that leads.

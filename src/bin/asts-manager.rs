@@ -31,7 +31,8 @@ struct Arguments {
     /// Name of the Lease
     #[arg(long, value_name = "NAME", default_value = "asts-manager")]
     lease_name: String,
-    /// Namespace of the Lease; else the manager's own (POD_NAMESPACE), else that of the kubeconfig or service account
+    /// Namespace of the Lease; else the manager's own (POD_NAMESPACE, else that of the service account); outside of a
+    /// cluster asts-system
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
     lease_namespace: Option<String>,
     /// Where /metrics is served; port 0 picks one and logs it

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::api::names;
+
 /// Why a call of the plugin ended without doing what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -40,8 +42,11 @@ impl CliError {
         match self {
             CliError::Api(error) => match &**error {
                 kube::Error::Api(status) => {
+                    if names::is_unknown_resource(status.code, &status.message) {
+                        return format!("error: {}", names::NOT_INSTALLED);
+                    }
                     let reason = if status.reason.is_empty() { "Unknown" } else { &status.reason };
-                    format!("Error from server ({reason}): {}", status.message)
+                    format!("Error from server ({reason}): {}", without_object(&status.message))
                 }
                 other => format!("error: {}", of_client(other)),
             },
@@ -55,6 +60,11 @@ impl From<kube::Error> for CliError {
     fn from(error: kube::Error) -> Self {
         CliError::Api(Box::new(error))
     }
+}
+
+/// An answer to a patch with unknown fields tells the whole object before it comes to them.
+fn without_object(message: &str) -> &str {
+    message.find("strict decoding error:").map_or(message, |at| &message[at..])
 }
 
 /// What went wrong on the way to a server, without the layers of the client.
@@ -77,4 +87,34 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn shown(code: u16, reason: &str, message: &str) -> String {
+        let mut status = Status::failure(message, reason);
+        status.code = code;
+        CliError::from(kube::Error::Api(Box::new(status))).shown()
+    }
+
+    #[test]
+    fn a_server_s_answer_is_told_without_what_nobody_reads() {
+        let installed = "Error from server (NotFound): advancedstatefulsets.apps.asts.dev \"web\" not found";
+        for (code, reason, message, expected) in [
+            (404, "NotFound", "advancedstatefulsets.apps.asts.dev \"web\" not found", installed.to_owned()),
+            (404, "Failed to parse error data", "404 page not found\n", format!("error: {}", names::NOT_INSTALLED)),
+            (
+                400,
+                "BadRequest",
+                "patch: Object {\"a\": String(\"long\")}: strict decoding error: unknown field \"spec.x\"",
+                "Error from server (BadRequest): strict decoding error: unknown field \"spec.x\"".to_owned(),
+            ),
+        ] {
+            assert_eq!(shown(code, reason, message), expected);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::phase::{Measure, Phase, Standing, standing};
 use super::pulls::{Pull, pulls};
-use super::rollout::verdict::{condition, is_observed, is_paused, wanted};
+use super::rollout::verdict::{condition, is_paused, unseen, wanted};
 use super::seen::{Picture, PodSeen, RevisionSeen};
 use crate::api::names::conditions as types;
 use crate::inplace::InPlaceState;
@@ -229,10 +229,7 @@ fn notes(picture: &Picture) -> Vec<Note> {
     let note = |about: &str, message: String, is_trouble| Note { about: about.to_owned(), message, is_trouble };
     let set = &picture.set;
     let mut notes = Vec::new();
-    if !is_observed(set) {
-        let seen = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
-        let generation = set.metadata.generation.unwrap_or(0);
-        let message = format!("the manager has seen generation {seen} of {generation}: does it run?");
+    if let Some(message) = unseen(set) {
         notes.push(note("NotObserved", message, true));
     }
     for type_ in TOLD {

@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::error::{CallError, ControlError, Failure};
 use super::gate::WriteGate;
 use super::metrics::Metrics;
+use crate::api::names;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -306,6 +307,7 @@ impl Apiserver {
 /// Finds the cluster and connects: the file given, else `KUBECONFIG`, else the Pod's own account.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ControlError> {
     let options = KubeConfigOptions::default();
+    let mut runs_in_cluster = false;
     let mut config = match kubeconfig {
         Some(path) => {
             let wrap = |source| ControlError::Kubeconfig { path: path.display().to_string(), source: Box::new(source) };
@@ -319,10 +321,17 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ControlError> 
             Config::from_kubeconfig(&options).await.map_err(wrap)?
         }
         None => match Config::incluster() {
-            Ok(config) => config,
+            Ok(config) => {
+                runs_in_cluster = true;
+                config
+            }
             Err(_) => Config::infer().await.map_err(|error| ControlError::NoCluster(Box::new(error)))?,
         },
     };
+    // The one that a kubeconfig happens to name says nothing of where the plugin and other managers look.
+    if !runs_in_cluster {
+        config.default_namespace = names::MANAGER_NAMESPACE.to_owned();
+    }
     config.default_retry = false;
     config.read_timeout = Some(SILENCE_MAX);
     let agent = concat!("asts-manager/", env!("CARGO_PKG_VERSION"));

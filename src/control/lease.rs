@@ -20,7 +20,7 @@ use crate::api::names;
 /// Which lease, and as whom.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    /// `None`: the one that the client works in.
+    /// `None`: the client's own, see [`super::client::connect`].
     pub namespace: Option<String>,
     pub name: String,
     pub identity: String,
@@ -114,8 +114,8 @@ impl Elector {
                 Err(error) if error.failure == Failure::NotFound => {
                     let (namespace, name) = (&self.namespace, &self.options.name);
                     tracing::warn!(
-                        "cannot take the lease {namespace}/{name}: there is no namespace {namespace}. Make it, name another with \
-                         --lease-namespace, or run a single manager with --leader-elect=false"
+                        "cannot take the lease {namespace}/{name}: there is no namespace {namespace}. Make it (kubectl create namespace {namespace}), \
+                         name another with --lease-namespace, or run a single manager with --leader-elect=false"
                     );
                     self.retry_period()
                 }

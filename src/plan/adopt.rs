@@ -37,12 +37,32 @@ fn report_foreign(context: Context<'_>, draft: &mut Draft) {
     let mut found = BTreeMap::new();
     for slot in &context.view.slots {
         if let Holder::Foreign(why) = &slot.holder {
-            found.insert(slot.ordinal, format!("Pod {} {why}", slot.name));
+            found.insert(slot.ordinal, (format!("Pod {} {why}", slot.name), takeover(context, &slot.name)));
         }
     }
-    for message in found.into_values() {
-        draft.warn("ForeignPod", "Wait", format!("{message}; the ordinal waits until it is gone"));
+    for (message, takeover) in found.into_values() {
+        let (told, message) = match takeover {
+            Some(how) => (format!("{message}; {how}"), format!("{message}; {how}")),
+            None => (format!("{message}; the ordinal waits until it is gone"), message),
+        };
+        draft.warn("ForeignPod", "Wait", told);
         draft.wait("WaitingForForeignPod", message);
         draft.wake_in(context.view.now, FOREIGN_RECHECK_SECONDS);
     }
+}
+
+/// How the Pods of a StatefulSet that runs come to this set: by adoption, with none of them deleted.
+fn takeover(context: Context<'_>, pod: &str) -> Option<String> {
+    let owner = context.snapshot.foreign.get(pod)?.controller.as_ref()?;
+    let kind = match owner.api_version.split('/').next() {
+        _ if &*owner.kind != "StatefulSet" => return None,
+        Some("apps") => "statefulset",
+        Some("apps.kruise.io") => "statefulset.apps.kruise.io",
+        _ => return None,
+    };
+    let (set, owner) = (&context.snapshot.set.name, &owner.name);
+    Some(format!(
+        "delete no Pod; to have this set take them: kubectl delete asts {set} --cascade=orphan, then kubectl asts adopt \
+         {kind}/{owner}"
+    ))
 }

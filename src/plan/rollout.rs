@@ -324,7 +324,11 @@ fn in_place(
                 return false;
             }
         }
-        Gate::Absent if runs => draft.warn(
+        Gate::Open | Gate::Absent | Gate::Unset => {}
+    }
+    let taken = draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch));
+    if taken && runs && pod.gate == Gate::Absent {
+        draft.warn(
             "NoReadinessGate",
             "Update",
             format!(
@@ -332,10 +336,9 @@ fn in_place(
                 pod.name,
                 names::READINESS_GATE
             ),
-        ),
-        Gate::Open | Gate::Absent | Gate::Unset => {}
+        );
     }
-    draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch))
+    taken
 }
 
 /// Whether the update was refused lately, so that no Pod is to be out of service for it now. One that is goes back.

@@ -531,6 +531,19 @@ fn labels_change_on_all_pods_with_no_budget_and_no_gate() {
 }
 
 #[test]
+fn a_missing_gate_is_told_of_pods_that_are_patched_now() {
+    let mut world = World::rolling(3, json!({}));
+    for pod in &mut world.pods {
+        pod.gate = Gate::Absent;
+    }
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    let told: Vec<&str> =
+        plan.events.iter().filter(|event| event.reason == "NoReadinessGate").map(|event| &*event.message).collect();
+    assert!(told.len() == 1 && told[0].starts_with("Pod web-2 "), "{told:?}");
+}
+
+#[test]
 fn an_equal_template_after_defaulting_makes_no_revision() {
     let mut world = World::settled(2, json!({}));
     world.spec["template"]["spec"]["restartPolicy"] = json!("Always");

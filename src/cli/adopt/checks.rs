@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, PostParams};
 
 use super::steps::Work;
+use crate::api::names;
+use crate::api::spec::PodUpdatePolicy;
 use crate::cli::error::CliError;
 use crate::cli::migrate::access::Right;
 use crate::cli::migrate::facts::{self, counted, some_of};
@@ -81,6 +83,13 @@ async fn acceptance(work: &Work, old: &DynamicObject, findings: &mut Findings) -
     }
     let is_of_owner = |field: &str| field == "metadata.ownerReferences";
     wanted.notes.iter().filter(|note| !is_of_owner(&note.field)).for_each(|note| findings.note(note.to_string()));
+    if work.moving.from.shown == NATIVE.shown && work.policy.is_some_and(|policy| policy != PodUpdatePolicy::ReCreate) {
+        findings.note(format!(
+            "the Pods have no readiness gate {}: until they are made anew they are updated in place without being taken \
+             out of service first",
+            names::READINESS_GATE
+        ));
+    }
     Ok(())
 }
 

@@ -281,7 +281,10 @@ fn write_policy(
         None => {
             let whose = if source.is_kruise() { "OpenKruise's default" } else { "as a native StatefulSet does" };
             let text = format!(
-                "ReCreate is written out: {whose}. Without this line Pods are updated in place where that can be"
+                "ReCreate is written out: {whose}. Without this line Pods are updated in place where \
+                 that can be; those made with it have no readiness gate {} and are taken out of service first only once \
+                 they were made anew",
+                names::READINESS_GATE
             );
             notes.push(Remark::new(field, text));
             rolling.insert("podUpdatePolicy".into(), json!("ReCreate"));

@@ -19,6 +19,7 @@ use super::patience::{Look, Patience};
 use super::record::{self, Record};
 use super::stage::{self, Stage, Stop};
 use super::writes::{self, Met};
+use crate::api::names;
 use crate::cli::connect::Session;
 use crate::cli::error::CliError;
 use crate::cli::output::say;
@@ -72,10 +73,22 @@ impl Moving {
         format!("{}/{}", self.to.shown, self.name)
     }
 
+    /// The answer, or that the cluster does not know the kind.
+    fn known<T>(&self, kind: SetKind, answer: Result<T, kube::Error>) -> Result<T, CliError> {
+        match answer {
+            Err(kube::Error::Api(status))
+                if kind != OURS && names::is_unknown_resource(status.code, &status.message) =>
+            {
+                Err(CliError::Failed(format!("{}.{} is not installed in this cluster", kind.plural, kind.group)))
+            }
+            other => Ok(other?),
+        }
+    }
+
     pub async fn stage<R: Record>(&self) -> Result<Stage<R>, CliError> {
         // In this order: what is deleted between the two reads is then not seen as something that never was.
-        let old = self.old.get_opt(&self.name).await?;
-        let new = self.new.get_opt(&self.name).await?;
+        let old = self.known(self.from, self.old.get_opt(&self.name).await)?;
+        let new = self.known(self.to, self.new.get_opt(&self.name).await)?;
         stage::of((self.from, self.to), old, new).map_err(|stop| match stop {
             Stop::Said(text) => CliError::Failed(text),
             Stop::NotFound => CliError::Failed(format!(

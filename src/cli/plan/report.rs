@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::forecast::{End, Forecast, What};
 use super::spec_fields::SpecField;
-use crate::api::names::conditions as types;
+use crate::api::names::{self, conditions as types};
 use crate::cli::Exit;
 use crate::inplace::Class;
-use crate::model::{Snapshot, ValidSpec};
+use crate::inplace::decide::Pace;
+use crate::model::{Gate, Snapshot, ValidSpec};
 use crate::plan::explain::{Explanation, Verdict};
 
 /// The form of [`Report`]: fields may be added to it, none is taken away or means something else.
@@ -193,6 +194,7 @@ pub fn report(found: Found<'_>) -> Report {
         (true, _) => 3,
     };
     let mut notes = assumptions(forecast);
+    notes.extend(without_gate(&found, &pods));
     notes.extend(found.notes.iter().cloned());
     Report {
         api_version: API_VERSION,
@@ -397,6 +399,36 @@ fn blocked(forecast: &Forecast) -> Vec<Blocked> {
         }
     }
     blocked
+}
+
+/// Pods that were made under `ReCreate` or by another controller, and are now updated under traffic.
+fn without_gate(found: &Found<'_>, pods: &[PodReport]) -> Option<String> {
+    const NAMED_MAX: usize = 5;
+    let start = found.start;
+    let is_without = |name: &str| {
+        let verdict = found.explanation.and_then(|explanation| explanation.pods.get(name)).map(|one| &one.verdict);
+        let through_gate = matches!(verdict, Some(Verdict::InPlace { pace: Pace::Gate, .. }));
+        let facts = start.pods.get(name).or_else(|| start.orphans.get(name));
+        through_gate && facts.is_some_and(|pod| pod.gate == Gate::Absent)
+    };
+    let without: Vec<&str> = pods
+        .iter()
+        .filter(|pod| pod.action == PodAction::InPlace && is_without(&pod.name))
+        .map(|pod| pod.name.as_str())
+        .collect();
+    let more =
+        if without.len() > NAMED_MAX { format!(" and {} more", without.len() - NAMED_MAX) } else { String::new() };
+    let gate = names::READINESS_GATE;
+    match &without[..] {
+        [] => None,
+        [one] => {
+            Some(format!("{one} has no readiness gate {gate}: it is updated without being taken out of service first"))
+        }
+        many => Some(format!(
+            "{}{more} have no readiness gate {gate}: they are updated without being taken out of service first",
+            many[..many.len().min(NAMED_MAX)].join(", ")
+        )),
+    }
 }
 
 fn assumptions(forecast: &Forecast) -> Vec<String> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::Api;
 
 use super::board::{board, redrawn};
-use super::verdict::{Verdict, condition, verdict};
+use super::verdict::{Verdict, condition, failure, unseen, verdict, with_failure};
 use crate::api::AdvancedStatefulSet;
 use crate::api::names::conditions as types;
 use crate::cli::Exit;
@@ -26,6 +26,8 @@ use crate::cli::tree::tree;
 
 /// How often the terminal is drawn: times go on, and changes come in crowds.
 const FRAME: Duration = Duration::from_millis(400);
+/// How long a change may go unseen until it is asked whether a manager runs.
+const UNSEEN_LIMIT: Duration = Duration::from_secs(10);
 /// Most lines that are drawn.
 const LINES_MAX: usize = 15;
 
@@ -65,6 +67,13 @@ pub struct Status {
     color: Colour,
 }
 
+/// What was printed last.
+#[derive(Default)]
+struct Said {
+    text: String,
+    failure: String,
+}
+
 impl Status {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, CliError> {
         super::check_revision(self.revision)?;
@@ -97,7 +106,7 @@ impl Status {
         target: &Target,
         last: &mut Option<AdvancedStatefulSet>,
     ) -> Result<(), CliError> {
-        let mut said = String::new();
+        let mut said = Said::default();
         let set = target.api(session).get(&target.name).await?;
         if self.judge(session, &set, &mut said).await? {
             return Ok(());
@@ -107,7 +116,21 @@ impl Status {
             return Ok(());
         }
         let mut news = Box::pin(follow::one_set(session, target));
-        while let Some(one) = news.next().await {
+        let mut doubted = false;
+        loop {
+            let unseen = last.as_ref().and_then(unseen).filter(|_| !doubted);
+            let one = match unseen {
+                None => news.next().await,
+                Some(words) => {
+                    let Ok(one) = tokio::time::timeout(UNSEEN_LIMIT, news.next()).await else {
+                        eprintln!("Warning: {words}");
+                        doubted = true;
+                        continue;
+                    };
+                    one
+                }
+            };
+            let Some(one) = one else { break };
             match one? {
                 News::Gone => break,
                 News::Interrupted(words) => eprintln!("Warning: {}; trying again", clean(&words)),
@@ -169,16 +192,23 @@ impl Status {
     }
 
     /// Says how the rollout stands, where that is new; whether it is done.
-    async fn judge(&self, session: &Session, set: &AdvancedStatefulSet, said: &mut String) -> Result<bool, CliError> {
+    async fn judge(&self, session: &Session, set: &AdvancedStatefulSet, said: &mut Said) -> Result<bool, CliError> {
         self.check_revision(session, set).await?;
         let (text, is_done) = match verdict(set) {
             Verdict::Failed(text) => return Err(CliError::Failed(clean(&text))),
             Verdict::Done(text) => (text, true),
             Verdict::Waiting(text) => (text, false),
         };
-        if *said != text {
+        let failure = failure(set).filter(|_| !is_done).unwrap_or_default();
+        if said.failure != failure {
+            if !failure.is_empty() {
+                eprintln!("Warning: {}", clean(&failure));
+            }
+            said.failure = failure;
+        }
+        if said.text != text {
             writeln!(std::io::stdout(), "{text}")?;
-            *said = text;
+            said.text = text;
         }
         Ok(is_done)
     }
@@ -207,9 +237,12 @@ fn print(text: &str) -> Result<(), CliError> {
 
 /// What is said when the time is over: also what was waited for.
 fn timed_out(last: Option<&AdvancedStatefulSet>) -> String {
-    let message = last.and_then(|set| condition(set, types::PROGRESSING)).and_then(|one| one.message.as_deref());
+    let message = last.map(|set| {
+        let progress = condition(set, types::PROGRESSING).and_then(|one| one.message.as_deref());
+        unseen(set).unwrap_or_else(|| with_failure(set, progress.unwrap_or_default()))
+    });
     match message.filter(|message| !message.is_empty()) {
-        Some(message) => format!("timed out waiting for the condition: {}", clean(message)),
+        Some(message) => format!("timed out waiting for the condition: {}", clean(&message)),
         None => "timed out waiting for the condition".to_owned(),
     }
 }

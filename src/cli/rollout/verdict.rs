@@ -27,7 +27,7 @@ pub fn verdict(set: &AdvancedStatefulSet) -> Verdict {
     }
     let progressing = condition(set, types::PROGRESSING);
     let reason = progressing.and_then(|one| one.reason.as_deref()).unwrap_or_default();
-    let message = progressing.and_then(|one| one.message.as_deref()).unwrap_or_default();
+    let message = with_failure(set, progressing.and_then(|one| one.message.as_deref()).unwrap_or_default());
     let stuck = progressing.is_some_and(|one| one.status == "False");
     let updated = set.status.as_ref().map_or(0, |status| status.updated_replicas);
     match reason {
@@ -41,6 +41,29 @@ pub fn verdict(set: &AdvancedStatefulSet) -> Verdict {
         }
         _ => Verdict::Waiting(waiting(set, name)),
     }
+}
+
+/// What the apiserver refuses, or why no Pod can be made: the cause of what else is waited for.
+pub fn failure(set: &AdvancedStatefulSet) -> Option<String> {
+    let one = condition(set, types::REPLICA_FAILURE).filter(|one| one.status == "True")?;
+    let (reason, message) = (one.reason.as_deref().unwrap_or_default(), one.message.as_deref().unwrap_or_default());
+    Some(format!("{} ({reason}): {message}", types::REPLICA_FAILURE))
+}
+
+/// A message, after the failure that it may come from.
+pub fn with_failure(set: &AdvancedStatefulSet, message: &str) -> String {
+    match failure(set) {
+        Some(failure) if message.is_empty() || failure.contains(message) => failure,
+        Some(failure) => format!("{failure}; {message}"),
+        None => message.to_owned(),
+    }
+}
+
+/// What is said of a set whose present spec the manager has not seen.
+pub fn unseen(set: &AdvancedStatefulSet) -> Option<String> {
+    let seen = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+    let generation = set.metadata.generation.unwrap_or(0);
+    (!is_observed(set)).then(|| format!("the manager has seen generation {seen} of {generation}: does it run?"))
 }
 
 /// How many Pods are to be there, and how many of them on the update revision.
@@ -170,6 +193,18 @@ mod tests {
         ] {
             assert_eq!(told(&set), expected);
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_first() {
+        let conditions = json!([
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "web-2 waits"},
+            {"type": "ReplicaFailure", "status": "True", "reason": "QuotaExceeded", "message": "exceeded quota: q"},
+        ]);
+        let status = json!({"observedGeneration": 2, "replicas": 3, "conditions": conditions});
+        let Verdict::Failed(text) = verdict(&set(json!({}), 2, status)) else { panic!() };
+        let end = "exceeded its progress deadline: ReplicaFailure (QuotaExceeded): exceeded quota: q; web-2 waits";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]

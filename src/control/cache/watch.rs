@@ -8,8 +8,9 @@ use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Client};
 
 use super::{Scope, SharedStore, Watched};
+use crate::api::names;
 use crate::control::backoff::{self, Chance};
-use crate::control::client::WATCH_SECONDS;
+use crate::control::client::{Kind, WATCH_SECONDS};
 use crate::control::metrics::{KindLabel, Metrics};
 use crate::control::queue::Queue;
 
@@ -62,7 +63,15 @@ pub async fn run<W: Watched>(
 /// An expired watch is daily business; a failure that stays is not.
 fn log(kind: &'static str, failures: u32, error: &Error) {
     let expired = matches!(error, Error::WatchError(status) if status.code == 410);
-    if expired {
+    let unknown = match error {
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => {
+            kind == Kind::Set.name() && names::is_unknown_resource(status.code, &status.message)
+        }
+        _ => false,
+    };
+    if unknown {
+        tracing::warn!(kind, failures, "{}", names::NOT_INSTALLED);
+    } else if expired {
         tracing::debug!(kind, "the watch expired, listing anew");
     } else if failures == 1 {
         tracing::info!(kind, "the watch failed, beginning again: {error}");

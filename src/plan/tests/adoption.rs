@@ -56,3 +56,23 @@ fn a_revision_with_other_claims_does_not_mean_the_same() {
     }
     assert_eq!(plan.status.updated_replicas, 0);
 }
+
+#[test]
+fn the_pods_of_a_running_stateful_set_are_to_be_adopted_and_not_deleted() {
+    let mut snapshot = World::settled(1, json!({})).snapshot();
+    let (name, theirs) = snapshot.pods.pop_first().unwrap();
+    let mut theirs = PodFacts::clone(&theirs);
+    theirs.controller = Some(OwnerFacts {
+        api_version: "apps/v1".into(),
+        kind: "StatefulSet".into(),
+        name: "web".into(),
+        uid: "other".into(),
+    });
+    snapshot.foreign.insert(name, Arc::new(theirs));
+    let plan = plan(&snapshot);
+    let how = "kubectl delete asts web --cascade=orphan, then kubectl asts adopt statefulset/web";
+    let told = |event: &&PlannedEvent| event.reason == "ForeignPod" && event.message.contains(how);
+    assert!(plan.events.iter().any(|event| told(&event)), "{:?}", plan.events);
+    let progressing = plan.status.conditions.iter().find(|one| one.type_ == "Progressing").unwrap();
+    assert!(progressing.message.as_deref().is_some_and(|text| text.contains(how)), "{progressing:?}");
+}

@@ -70,6 +70,11 @@ fn pod(value: &Value) -> String {
     if let Some(annotations) = annotations.as_object_mut() {
         annotations.remove(names::IN_PLACE_STATE_ANNOTATION);
         annotations.remove(names::HOOK_STATE_SINCE_ANNOTATION);
+        // A fence is legal wherever a view is behind, and has its time in it.
+        annotations.remove(names::FENCED_AT_ANNOTATION);
+    }
+    if annotations.as_object().is_some_and(serde_json::Map::is_empty) {
+        annotations = Value::Null;
     }
     let labels = value.pointer("/metadata/labels").cloned().unwrap_or_default();
     let is = |type_: &str| facts::condition(value, type_).map(|one| facts::text(one, "/status"));

@@ -16,14 +16,14 @@ use crate::model::{Hooks, Ordinal, ValidSpec};
 /// Most empty slots that are listed one by one.
 const MISSING_MAX: usize = 20;
 
-/// The conditions that say why nothing happens, in the order in which they are told.
+/// The conditions that say why nothing happens, in the order in which they are told: causes first.
 const TOLD: [&str; 6] = [
+    types::REPLICA_FAILURE,
     types::PROGRESSING,
     types::PAUSED,
     types::AVAILABLE,
     types::IN_PLACE_UPDATE_BLOCKED,
     types::CLAIM_RESIZE_BLOCKED,
-    types::REPLICA_FAILURE,
 ];
 
 /// A set with its revisions and Pods.
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(notes(json!(paused)), [("Progressing Paused".to_owned(), false)]);
         let stuck = [one("ReplicaFailure", "True", "Quota"), one("Progressing", "False", "ProgressDeadlineExceeded")];
         let expected =
-            [("Progressing ProgressDeadlineExceeded".to_owned(), true), ("ReplicaFailure Quota".to_owned(), true)];
+            [("ReplicaFailure Quota".to_owned(), true), ("Progressing ProgressDeadlineExceeded".to_owned(), true)];
         assert_eq!(notes(json!(stuck)), expected);
         let unseen = tree(&picture(Vec::new(), Value::Null), at(0)).notes;
         assert_eq!(unseen[0].message, "the manager has seen generation 0 of 2: does it run?");

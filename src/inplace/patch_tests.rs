@@ -175,9 +175,14 @@ proptest! {
         prop_assert_eq!(crate::inplace::differences(&found, &new), []);
         // Order counts where variables refer to others.
         for (list, index) in [("containers", 0), ("containers", 1), ("initContainers", 1)] {
-            let names = |pod: &Value| -> Vec<Value> {
-                let env = pod["spec"][list][index]["env"].as_array().cloned().unwrap_or_default();
-                env.into_iter().map(|variable| variable["name"].clone()).collect()
+            let env = |pod: &Value| pod["spec"][list][index]["env"].as_array().cloned().unwrap_or_default();
+            let order_counts = [&old, &new].iter().any(|template| json!(env(template)).to_string().contains("$("));
+            let names = |pod: &Value| -> Vec<String> {
+                let mut names: Vec<String> = env(pod).iter().map(|variable| variable["name"].to_string()).collect();
+                if !order_counts {
+                    names.sort();
+                }
+                names
             };
             prop_assert_eq!(names(&after), names(&with_defaults(&new)));
         }

@@ -151,8 +151,10 @@ impl Reconciler {
     /// Looks live whether a Pod's label or the status names the revision.
     /// Told once a revision: a field that is misspelt would be missed by nobody else.
     async fn unknown_fields_event(&self, set: &SetFacts, data: &Value) -> Option<PlannedEvent> {
-        let template = data.pointer("/spec/template")?;
-        let told = unknown_fields(&self.apiserver, &set.namespace, template).await?;
+        let mut template = data.pointer("/spec/template")?.clone();
+        // Of the revision, for kubectl: no field of the template.
+        template.as_object_mut()?.remove("$patch");
+        let told = unknown_fields(&self.apiserver, &set.namespace, &template).await?;
         let message = format!("the apiserver does not know, and ignores: {told}");
         Some(PlannedEvent { warning: true, reason: "UnknownTemplateFields", action: "Update", message })
     }

@@ -103,11 +103,26 @@ async fn the_grace_period_passes_before_the_patch(space: Space) -> Result {
     let recorder = space.record().await?;
     space.set_image("web", "v2").await?;
     space.settled("web").await?;
-    let closed = recorder.first_time("web-0", "with its gate closed", |pod| gate(pod) == "False")?;
-    let patched = recorder.first_time("web-0", "patched", |pod| image_of(pod) == image("v2"))?;
-    let apart = patched.duration_since(closed);
-    ensure!(apart >= Duration::from_millis(2900) && apart < Duration::from_secs(8), "patched after {apart:?}");
+    let seen = recorder.pods();
+    let patched = seen.iter().map(|seen| seen.object()).find(|pod| image_of(pod) == image("v2"));
+    let patched = patched.context("web-0 was never seen with the new image")?;
+    let (closed, patched_at) = (gate_turned_at(patched)?, patched_at(patched)?);
+    // Both times are cut to whole seconds.
+    ensure!(patched_at.as_second() - closed.as_second() >= 4, "closed at {closed}, patched at {patched_at}");
     Ok(())
+}
+
+/// By the manager's clock, as the two writes have it.
+fn gate_turned_at(pod: &Pod) -> Result<jiff::Timestamp> {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let gate = conditions.into_iter().flatten().find(|condition| condition.type_ == "InPlaceUpdateReady");
+    Ok(gate.and_then(|gate| gate.last_transition_time.as_ref()).context("the gate has no time")?.0)
+}
+
+fn patched_at(pod: &Pod) -> Result<jiff::Timestamp> {
+    let state = annotation(pod, "apps.asts.dev/inplace-update-state").context("no bookkeeping")?;
+    let state: Value = serde_json::from_str(state).context("read the bookkeeping")?;
+    state["patchedAt"].as_str().context("no time in the bookkeeping")?.parse().context("read the time of the patch")
 }
 
 async fn metadata_is_followed(space: &Space, change: Value, check: impl Fn(&Pod) -> bool) -> Result {

@@ -43,6 +43,11 @@ fn settle(context: Context<'_>, draft: &mut Draft, slot: Option<&Slot>, ordinal:
     let moves = lifecycle::next_state(context, draft, slot, pod);
     let opens = match &pod.gate {
         Gate::Unset if pod.containers_ready => Some("its containers are ready"),
+        // With hooks the Pod's state moves in the same write. The kubelet has just written, and writes next when
+        // containers run: a gate that is open by then costs the Pod no second look of the kubelet before it is Ready.
+        Gate::Unset if context.view.hooks.is_empty() && pod.started_at.is_some() => {
+            Some("it is new, and none of its containers is to be replaced")
+        }
         Gate::Closed { .. } => Some("its containers are the ones that its revision asks for"),
         _ => None,
     };
@@ -71,7 +76,8 @@ fn wait_for_effect(context: Context<'_>, draft: &mut Draft, slot: &Slot, pod: &P
         None => draft.wake_in(context.view.now, RECHECK_SECONDS),
     }
     let Some(state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse) else { return };
-    if waiting.effect_seen || (waiting.what == What::Container && was_done(pod, &state)) {
+    // A resize that was begun is still to be ended by the rollout.
+    if waiting.effect_seen || state.resizing.is_some() || (waiting.what == What::Container && was_done(pod, &state)) {
         return;
     }
     let limit = SignedDuration::from_secs(rolling.timeout_seconds);

@@ -23,6 +23,7 @@ use crate::model::revision::revision_name;
 use crate::model::{FieldKind, LivePod, Selector, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
+use crate::plan::revisions::template_hash;
 
 /// Reads of one set at the same time.
 const READS_MAX: usize = 8;
@@ -61,6 +62,30 @@ impl TemplateCache {
             }
         }
         answers.insert(hash.into(), (answer, Instant::now()));
+    }
+}
+
+/// What [`unknown_fields`] said of templates, by hash, for all sets.
+#[derive(Default)]
+pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, Option<Box<str>>>>);
+
+impl UnknownFieldsCache {
+    const COUNT_MAX: usize = 512;
+
+    /// The same as [`unknown_fields`], asked once a template.
+    pub async fn look(&self, apiserver: &Apiserver, namespace: &str, template: &Value) -> Option<Box<str>> {
+        let hash = template_hash(template);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let told = unknown_fields(apiserver, namespace, template).await.ok()?;
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= Self::COUNT_MAX {
+            answers.clear();
+        }
+        answers.insert(hash, told.clone());
+        told
     }
 }
 
@@ -423,13 +448,24 @@ pub async fn default_template(
     }
 }
 
-/// The fields of a template (JSON) that the apiserver does not know, in its words; `None`: there are none, or no answer
-/// came. It drops them from Pods without a word, and the definition keeps them for apiservers that know them.
-pub async fn unknown_fields(apiserver: &Apiserver, namespace: &str, template: &Value) -> Option<String> {
+/// The fields of a template (JSON) that the apiserver does not know, in its words; `None`: there are none. It drops
+/// them from Pods without a word, and the definition keeps them for apiservers that know them.
+///
+/// # Errors
+/// Where no answer came.
+pub async fn unknown_fields(
+    apiserver: &Apiserver,
+    namespace: &str,
+    template: &Value,
+) -> Result<Option<Box<str>>, CallError> {
     let body = pod_template(template);
-    let error = apiserver.strict_dry_run_create(At::all(Kind::PodTemplate, namespace), &body).await.err()?;
-    let (_, told) = error.message.split_once("strict decoding error: ")?;
-    Some(told.replace("field \"template.", "field \"spec.template."))
+    let Err(error) = apiserver.strict_dry_run_create(At::all(Kind::PodTemplate, namespace), &body).await else {
+        return Ok(None);
+    };
+    match error.message.split_once("strict decoding error: ") {
+        Some((_, told)) => Ok(Some(told.replace("field \"template.", "field \"spec.template.").into())),
+        None => Err(error),
+    }
 }
 
 fn pod_template(template: &Value) -> Value {

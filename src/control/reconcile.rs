@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::abilities::AbilityCache;
 use super::actions::Owed;
-use super::answers::TemplateCache;
+use super::answers::{TemplateCache, UnknownFieldsCache};
 use super::apply::{self, Outcome};
 use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
@@ -42,6 +42,7 @@ pub struct Reconciler {
     pub(super) store: Arc<SharedStore>,
     pub(super) queue: Arc<Queue>,
     pub(super) templates: TemplateCache,
+    pub(super) unknown_fields: UnknownFieldsCache,
     pub(super) events: EventSender,
     pub(super) metrics: Arc<Metrics>,
     pub(super) abilities: Arc<AbilityCache>,
@@ -77,6 +78,7 @@ impl Reconciler {
             store,
             queue,
             templates: TemplateCache::default(),
+            unknown_fields: UnknownFieldsCache::default(),
             events,
             metrics,
             abilities,

@@ -73,7 +73,7 @@ impl<'a> Look<'a> {
 
     /// All that a plan may see, with the set as it would be.
     pub async fn snapshot(&mut self, target: &Target, set: &Value) -> Result<Snapshot, CliError> {
-        if let Some(told) = unknown_fields(&self.apiserver, &target.namespace, &set["spec"]["template"]).await {
+        if let Ok(Some(told)) = unknown_fields(&self.apiserver, &target.namespace, &set["spec"]["template"]).await {
             self.notes.insert(format!("the apiserver does not know, and ignores: {told}"));
         }
         let mut store = Store::default();

@@ -12,7 +12,7 @@ use super::inflight::Shows;
 use super::reconcile::Reconciler;
 use crate::model::{FieldKind, SetFacts};
 use crate::plan::Action;
-use crate::plan::action::Target;
+use crate::plan::action::{Resize, Target};
 
 /// What the cache must show, of which object.
 pub type Owed = Vec<(Kind, Box<str>, Shows)>;
@@ -59,18 +59,29 @@ impl Reconciler {
 
     /// The resize, and the rest on the state that came of it. The kubelet answers the resize with
     /// writes of its own: as long as they leave the spec alone, the rest still holds. Should it fail,
-    /// the next plan finds a Pod that has its resources.
+    /// the next plan finds a Pod that says what was begun.
     async fn resize_and_patch(
         &self,
         set: &SetFacts,
         target: &Target,
-        resize: &Value,
+        resize: &Resize,
         patch: &Value,
         shows: &mut Owed,
     ) -> Result<(), CallError> {
         const TRIES_MAX: u32 = 4;
         let at = At::one(Kind::Pod, &set.namespace, &target.name);
-        let written = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at.resize(), Some(resize)).await;
+        let mut target = target.clone();
+        let mut resize_patch = resize.patch.clone();
+        if let Some(note) = &resize.note {
+            let noted = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at, Some(note)).await;
+            note_written(Kind::Pod, &target.name, &noted, Some(&target), shows);
+            let noted = noted?;
+            target.resource_version = noted.metadata.resource_version.as_deref().unwrap_or_default().into();
+            resize_patch["metadata"]["resourceVersion"] = (*target.resource_version).into();
+            self.refresh(noted);
+        }
+        let target = &target;
+        let written = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at.resize(), Some(&resize_patch)).await;
         if let Err(error) = &written
             && error.failure == Failure::NotFound
             && self.is_still_there(at, target).await?

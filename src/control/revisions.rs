@@ -7,13 +7,14 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::actions;
-use super::answers::{escaped, unknown_fields};
+use super::answers::escaped;
 use super::apply::{Adoption, Outcome};
 use super::cache::CachedSet;
 use super::cache::revision::RevisionObject;
 use super::cache::set::SetObject;
 use super::client::{At, Kind, Verb};
 use super::error::{CallError, Failure};
+use super::inflight::Shows;
 use super::memory::{REVISIONS, SetMemory};
 use super::reconcile::Reconciler;
 use crate::api::names;
@@ -46,7 +47,11 @@ impl Reconciler {
                 memory.inflight.expect(kind, &name, show);
             }
             if let Err(error) = result {
-                tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
+                if error.failure == Failure::Conflict {
+                    tracing::debug!(object = error.object, "a revision was not written: {}", error.message);
+                } else {
+                    tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
+                }
                 // Without its revision nothing else can go on: also a refusal is a failure here.
                 outcome.events.extend(refusal_event(&error));
                 memory.refusals.refused(&error.object, REVISIONS, &error, &self.apiserver.chance);
@@ -70,11 +75,16 @@ impl Reconciler {
     ) -> Result<(), CallError> {
         match action {
             RevisionAction::Create { name, hash, number, data } => {
+                // The first of a set can be undone by nobody that sees more.
+                if set.status.observed_generation.is_some() {
+                    self.look_at_set(set, shows).await?;
+                }
                 self.create_revision(set, name, hash, *number, data, shows).await?;
                 outcome.events.extend(self.unknown_fields_event(set, data).await);
                 Ok(())
             }
             RevisionAction::Renumber { name, uid, resource_version, number } => {
+                self.look_at_set(set, shows).await?;
                 let target =
                     Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
                 let patch = json!({"metadata": {"uid": uid, "resourceVersion": resource_version}, "revision": number});
@@ -112,6 +122,41 @@ impl Reconciler {
                     Target { name: name.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
                 self.delete(Kind::Revision, set, &target, shows).await
             }
+        }
+    }
+
+    /// A conflict where the live set is another than the one that was planned for: a revision that is made or raised for
+    /// an older one would be undone by the garbage collector, or by a controller that sees more. The cache then shows
+    /// what was found.
+    async fn look_at_set(&self, set: &SetFacts, shows: &mut actions::Owed) -> Result<(), CallError> {
+        let at = At::one(Kind::Set, &set.namespace, &set.name);
+        let conflict = |message: &str| CallError {
+            failure: Failure::Conflict,
+            code: 409,
+            verb: "get",
+            object: format!("AdvancedStatefulSet {}", set.name),
+            message: message.to_owned(),
+            retry_after: None,
+        };
+        match self.apiserver.read::<SetObject>(Verb::Get, at).await {
+            Ok(live) => {
+                let meta = &live.metadata;
+                if meta.uid.as_deref() == Some(&*set.uid)
+                    && meta.generation == Some(set.generation)
+                    && meta.deletion_timestamp.is_none()
+                {
+                    return Ok(());
+                }
+                let planned = Shows::OtherThan { uid: set.uid.clone(), resource_version: set.resource_version.clone() };
+                shows.push((Kind::Set, set.name.clone(), planned));
+                self.refresh(live);
+                Err(conflict("the set was changed"))
+            }
+            Err(error) if error.failure == Failure::NotFound => {
+                self.vanished::<SetObject>(&set.namespace, &set.name, &set.uid);
+                Err(conflict("the set is gone"))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -154,7 +199,7 @@ impl Reconciler {
         let mut template = data.pointer("/spec/template")?.clone();
         // Of the revision, for kubectl: no field of the template.
         template.as_object_mut()?.remove("$patch");
-        let told = unknown_fields(&self.apiserver, &set.namespace, &template).await?;
+        let told = self.unknown_fields.look(&self.apiserver, &set.namespace, &template).await?;
         let message = format!("the apiserver does not know, and ignores: {told}");
         Some(PlannedEvent { warning: true, reason: "UnknownTemplateFields", action: "Update", message })
     }

@@ -22,7 +22,7 @@ use super::queue::Queue;
 use super::reconcile::{Reconciler, Rules};
 use crate::model::{Can, FieldKind, Patterns, SetFacts, Snapshot};
 use crate::plan::Question;
-use crate::plan::action::{Action, PatchWhy, Target};
+use crate::plan::action::{Action, PatchWhy, Resize, Target};
 
 /// What was sent: `GET /api/v1/...`.
 type Sent = Arc<Mutex<Vec<String>>>;
@@ -94,7 +94,7 @@ fn resize() -> Action {
         target: Target { name: "web-0".into(), uid: "u".into(), resource_version: "1".into() },
         why: PatchWhy::InPlace,
         revision: "hash".into(),
-        resize: Some(Box::new(json!({}))),
+        resize: Some(Box::new(Resize { note: None, patch: json!({}) })),
         patch: Box::new(json!({"metadata": {}})),
         reason: String::new(),
     }

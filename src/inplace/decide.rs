@@ -10,11 +10,12 @@ use super::defaults::with_defaults;
 use super::diff::{Difference, Entry, differences_of_defaulted, is_restartable};
 use super::image::same_reference;
 use super::operations::{Operation, assemble, operations};
-use super::resize::amounts;
+use super::resize::{amounts, quantity_of};
 use super::restart::{Lasting, PodRestarts, Restarts, Rules, classify_annotations, restart_values};
+use super::state::InPlaceState;
 use super::table::Class;
 use crate::model::revision::hash;
-use crate::model::{Abilities, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
+use crate::model::{Abilities, Amount, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
 
 /// What a revision holds.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,8 @@ pub struct InPlacePatch {
     pub operations: Vec<Operation>,
     /// What is written through `pods/resize`, before the rest; the Pod does not have it yet.
     pub resize: Vec<Operation>,
+    /// What of them is another than the Pod's revision has it, or may be: of a resize that was begun.
+    pub resizing: BTreeMap<Box<str>, BTreeSet<Amount>>,
     /// Containers whose status must show these resources.
     pub resized: Vec<(Box<str>, Resources)>,
     /// To be put behind the Pod's own tolerations.
@@ -122,6 +125,7 @@ impl Default for InPlacePatch {
             env_annotations: BTreeMap::new(),
             operations: Vec::new(),
             resize: Vec::new(),
+            resizing: BTreeMap::new(),
             resized: Vec::new(),
             added_tolerations: Vec::new(),
             needs: BTreeSet::new(),
@@ -189,6 +193,10 @@ impl Change {
         reasons.extend(self.containers.iter().filter_map(|wanted| misfit(pod, wanted)));
         let restarts = self.restarts.of_pod(pod, &self.lasting(pod), cluster.now);
         reasons.extend(restarts.reasons.iter().cloned());
+        let left = Resizes::of(pod, &self.containers);
+        if let (false, Can::No(why)) = (left.is_empty(), cluster.abilities.of(FieldKind::Resize, pod.node.as_deref())) {
+            reasons.push(format!("a resize that was begun and not ended cannot be taken back: {why}"));
+        }
         let mut unknown = BTreeSet::new();
         for difference in self.differences.iter().filter(|difference| !restarts.makes(difference)) {
             let Some(kind) = difference.needs else { continue };
@@ -207,7 +215,7 @@ impl Change {
             // All reasons are to be named.
             (_, _) if !unknown.is_empty() => Decision::Ask(self.inquiries(&unknown)),
             (false, true) => Decision::Blocked { reasons },
-            (true, _) => Decision::Patch(self.patch(pod, restarts)),
+            (true, _) => Decision::Patch(self.patch(pod, restarts, left)),
         }
     }
 
@@ -250,7 +258,7 @@ impl Change {
             .collect()
     }
 
-    fn patch(&self, pod: &PodFacts, restarts: PodRestarts) -> InPlacePatch {
+    fn patch(&self, pod: &PodFacts, restarts: PodRestarts, left: Resizes) -> InPlacePatch {
         let mut rebuild = Vec::new();
         let mut settled: BTreeSet<&Entry> = BTreeSet::new();
         let mut at_size: BTreeSet<&Entry> = BTreeSet::new();
@@ -282,7 +290,19 @@ impl Change {
         let is_resize = |operation: &&Operation| operation.needs == Some(FieldKind::Resize);
         let resizes = self.operations.iter().filter(is_resize);
         let by_patch = self.differences.iter().filter(|difference| !restarts.makes(difference));
-        let needs: BTreeSet<FieldKind> = by_patch.filter_map(|difference| difference.needs).collect();
+        let mut needs: BTreeSet<FieldKind> = by_patch.filter_map(|difference| difference.needs).collect();
+        let mut resized: BTreeMap<Box<str>, Resources> = resizes
+            .clone()
+            .filter_map(|operation| self.containers.iter().find(|wanted| wanted.entry == operation.entry))
+            .map(|wanted| (wanted.entry.name.clone(), wanted.resources))
+            .collect();
+        let mut resize: Vec<Operation> =
+            resizes.filter(|operation| !at_size.contains(&operation.entry)).cloned().collect();
+        let mut resizing = self.resizing(&resize);
+        left.add_to(&mut resize, &mut resizing, &mut resized);
+        if !resize.is_empty() {
+            needs.insert(FieldKind::Resize);
+        }
         let pace = match (rebuild.is_empty(), needs.is_empty()) {
             (false, _) => Pace::Gate,
             (true, false) => Pace::Slot,
@@ -302,15 +322,80 @@ impl Change {
                 .chain(restarts.operations())
                 .collect(),
             env_annotations: restarts.annotations,
-            resized: resizes
-                .clone()
-                .filter_map(|operation| self.containers.iter().find(|wanted| wanted.entry == operation.entry))
-                .map(|wanted| (wanted.entry.name.clone(), wanted.resources))
-                .collect(),
-            resize: resizes.filter(|operation| !at_size.contains(&operation.entry)).cloned().collect(),
+            resized: resized.into_iter().collect(),
+            resize,
+            resizing,
             added_tolerations: self.added_tolerations.clone(),
             needs,
             differences: self.differences.clone(),
+        }
+    }
+}
+
+impl Change {
+    /// The amounts that these operations change.
+    fn resizing(&self, resize: &[Operation]) -> BTreeMap<Box<str>, BTreeSet<Amount>> {
+        let changed = |wanted: &TemplateContainer| {
+            let differs = |amount: &Amount| wanted.old_resources.get(*amount) != wanted.resources.get(*amount);
+            Amount::ALL.into_iter().filter(differs).collect()
+        };
+        let wanted =
+            resize.iter().filter_map(|operation| self.containers.iter().find(|it| it.entry == operation.entry));
+        wanted.map(|wanted| (wanted.entry.name.clone(), changed(wanted))).collect()
+    }
+}
+
+/// What is left of a resize that was begun: the Pod may have it otherwise than any template between which it moves.
+#[derive(Debug, Default)]
+struct Resizes(Vec<(Entry, Resources, BTreeSet<Amount>)>);
+
+impl Resizes {
+    fn of(pod: &PodFacts, containers: &[TemplateContainer]) -> Self {
+        let Some(begun) = InPlaceState::resizing_of(pod) else {
+            return Self::default();
+        };
+        let mut left = Vec::new();
+        for wanted in containers {
+            let found = pod.containers.iter().find(|found| found.name == wanted.entry.name);
+            let (Some(found), Some(amounts)) = (found, begun.amounts.get(&wanted.entry.name)) else {
+                continue;
+            };
+            let has = found.resources.as_deref().copied().unwrap_or_default();
+            let amounts: BTreeSet<Amount> =
+                amounts.iter().copied().filter(|amount| has.get(*amount) != wanted.resources.get(*amount)).collect();
+            if !amounts.is_empty() {
+                left.push((wanted.entry.clone(), wanted.resources, amounts));
+            }
+        }
+        Self(left)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add_to(
+        self,
+        resize: &mut Vec<Operation>,
+        resizing: &mut BTreeMap<Box<str>, BTreeSet<Amount>>,
+        resized: &mut BTreeMap<Box<str>, Resources>,
+    ) {
+        for (entry, wanted, amounts) in self.0 {
+            resizing.entry(entry.name.clone()).or_default().extend(&amounts);
+            resized.insert(entry.name.clone(), wanted);
+            let operation = match resize.iter_mut().position(|operation| operation.entry == entry) {
+                Some(index) => &mut resize[index],
+                None => {
+                    resize.push(Operation { needs: Some(FieldKind::Resize), entry, fields: Map::new() });
+                    let last = resize.len() - 1;
+                    &mut resize[last]
+                }
+            };
+            for amount in amounts {
+                let (kind, name) = amount.place();
+                let resources = operation.fields.entry("resources").or_insert_with(|| json!({}));
+                resources[kind][name] = quantity_of(amount, &wanted);
+            }
         }
     }
 }

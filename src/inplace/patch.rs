@@ -77,6 +77,13 @@ pub fn pod_patch(pod: &PodFacts, parts: PatchParts<'_>) -> Value {
     patch
 }
 
+/// What is written before a resize: the Pod's bookkeeping with the resize that is begun.
+pub fn resize_note(pod: &PodFacts, state: &InPlaceState) -> Value {
+    let mut patch = guarded(pod);
+    patch["metadata"]["annotations"] = json!({names::IN_PLACE_STATE_ANNOTATION: state.to_json()});
+    patch
+}
+
 /// The patch on `pods/resize` that goes before the other; `None`: the Pod has these resources.
 pub fn resize_patch(pod: &PodFacts, update: &InPlacePatch) -> Option<Value> {
     if update.resize.is_empty() {
@@ -116,6 +123,13 @@ pub fn fence_patch(pod: &PodFacts, now: Timestamp) -> Value {
     // With the version in it the value is new even where two fences fall in one second.
     let value = format!("{} {}", in_seconds(now), pod.resource_version);
     patch["metadata"]["annotations"] = json!({names::FENCED_AT_ANNOTATION: value});
+    if let Some(mut state) = pod.in_place_state.as_deref().and_then(InPlaceState::parse)
+        && let Some(resizing) = &mut state.resizing
+    {
+        // No write of it is on its way any more.
+        resizing.pending = false;
+        patch["metadata"]["annotations"][names::IN_PLACE_STATE_ANNOTATION] = state.to_json().into();
+    }
     patch
 }
 

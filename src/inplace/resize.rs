@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::circumstance::RESIZABLE;
 use super::quantity::{quantity_bytes, quantity_millicores};
-use crate::model::{ContainerFacts, PodFacts, Resources};
+use crate::model::{Amount, ContainerFacts, PodFacts, Resources};
 
 /// Below these the runtime rounds up, so the status never shows less.
 const CPU_LIMIT_LEAST_MILLICORES: i64 = 10;
@@ -41,6 +41,15 @@ pub(super) fn resize_of(old: &Value, new: &Value) -> Map<String, Value> {
         }
     }
     resources
+}
+
+/// An amount as a patch has it; null where it is not given.
+pub(super) fn quantity_of(amount: Amount, resources: &Resources) -> Value {
+    match (resources.get(amount), amount) {
+        (None, _) => Value::Null,
+        (Some(millicores), Amount::CpuLimit | Amount::CpuRequest) => format!("{millicores}m").into(),
+        (Some(bytes), Amount::MemoryLimit | Amount::MemoryRequest) => bytes.to_string().into(),
+    }
 }
 
 /// Whether the status shows the resources that the spec asks for.

@@ -3,7 +3,7 @@
 //! was started with, and those that are wanted. With it an update is known to be done by another
 //! `containerID`, never by the image: the same image under a new tag is a real update.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::decide::InPlacePatch;
 use super::image::{may_be_another_tag, may_be_same_image, same_reference};
 use super::progress::{Evidence, of_container};
-use crate::model::{ContainerFacts, PodFacts, Resources};
+use crate::model::{Amount, ContainerFacts, PodFacts, Resources};
 
 /// What a Pod's `terminationGracePeriodSeconds` is where nobody gave one.
 const GRACE_SECONDS_DEFAULT: i64 = 30;
@@ -34,6 +34,18 @@ pub struct InPlaceState {
     pub resized: BTreeMap<Box<str>, Resources>,
     /// The kinds of field that the patch needs a customised kubelet for, by name.
     pub needs: Vec<Box<str>>,
+    /// A resize that was begun, of which the patch with the revision's label has not come yet.
+    pub resizing: Option<Resizing>,
+}
+
+/// Written before a resize, which is two writes: should the second one fail, the Pod may have other resources than its
+/// label's revision gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resizing {
+    /// By container, what may be otherwise.
+    pub amounts: BTreeMap<Box<str>, BTreeSet<Amount>>,
+    /// A write of it may still be on its way.
+    pub pending: bool,
 }
 
 /// A container as it was when the Pod was last patched.
@@ -122,6 +134,8 @@ struct StateJson {
     resized: BTreeMap<Box<str>, Resources>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     needs: Vec<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resizing: Option<Resizing>,
 }
 
 impl InPlaceState {
@@ -136,7 +150,15 @@ impl InPlaceState {
             containers: json.containers,
             resized: json.resized,
             needs: json.needs,
+            resizing: json.resizing,
         })
+    }
+
+    /// The resize that was begun and not ended on this Pod.
+    pub fn resizing_of(pod: &PodFacts) -> Option<Resizing> {
+        let text = pod.in_place_state.as_deref()?;
+        // Nearly every Pod has none: a look at the text is cheaper than to read it.
+        if text.contains("\"resizing\"") { Self::parse(text)?.resizing } else { None }
     }
 
     /// The annotation's value.
@@ -149,6 +171,7 @@ impl InPlaceState {
             containers: self.containers.clone(),
             resized: self.resized.clone(),
             needs: self.needs.clone(),
+            resizing: self.resizing.clone(),
         };
         // Texts and numbers under text keys always have a JSON form.
         serde_json::to_string(&json).unwrap_or_default()
@@ -219,7 +242,38 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
         containers,
         resized,
         needs: update.needs.iter().map(|kind| kind.name().into()).collect(),
+        resizing: None,
     }
+}
+
+/// The bookkeeping to be written before the resize of an update; `None`: the Pod has it.
+pub fn state_before_resize(pod: &PodFacts, update: &InPlacePatch, now: Timestamp) -> Option<InPlaceState> {
+    let before = pod.in_place_state.as_deref().and_then(InPlaceState::parse);
+    let mut state = before.clone().unwrap_or_else(|| InPlaceState {
+        revision: pod.revision_label().into(),
+        patched_at: whole_seconds(pod.started_at.unwrap_or(now)),
+        generation: pod.generation,
+        termination_grace_seconds: GRACE_SECONDS_DEFAULT,
+        containers: BTreeMap::new(),
+        resized: BTreeMap::new(),
+        needs: Vec::new(),
+        resizing: None,
+    });
+    let mut resizing = state.resizing.take().unwrap_or(Resizing { amounts: BTreeMap::new(), pending: true });
+    resizing.pending = true;
+    for (container, amounts) in &update.resizing {
+        resizing.amounts.entry(container.clone()).or_default().extend(amounts);
+    }
+    state.resizing = Some(resizing);
+    state.resized.extend(update.resized.iter().cloned());
+    (before.as_ref() != Some(&state)).then_some(state)
+}
+
+/// The bookkeeping of a Pod whose begun resize is settled: it has what its label's revision gives it.
+pub fn state_without_resize(pod: &PodFacts) -> Option<InPlaceState> {
+    let state = InPlaceState::parse(pod.in_place_state.as_deref()?)?;
+    state.resizing.as_ref()?;
+    Some(InPlaceState { resizing: None, ..state })
 }
 
 /// It waits for an image that cannot be pulled, and the kubelet has heard of all that there is.

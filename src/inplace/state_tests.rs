@@ -26,6 +26,7 @@ fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>,
             containers: [("app".into(), record)].into(),
             resized: BTreeMap::new(),
             needs: Vec::new(),
+            resizing: None,
         }
         .to_json()
         .into()

@@ -19,7 +19,7 @@ pub use annotation_rules::{AnnotationRules, Patterns};
 pub use claim::ClaimFacts;
 pub use helper::{HelperFacts, HelperImage};
 pub use lifecycle::{Hook, HookState, Hooks};
-pub use pod::{ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase, ResizeFacts, Resources};
+pub use pod::{Amount, ContainerFacts, ContainerKind, Gate, OwnerFacts, PodFacts, PodPhase, ResizeFacts, Resources};
 pub use revision::RevisionFacts;
 pub use selector::Selector;
 pub use slots::{Ranges, Slots};

@@ -85,8 +85,44 @@ impl Resources {
         self.each().into_iter().zip(going).any(|(own, goes)| goes && own.is_some())
     }
 
+    pub fn get(&self, amount: Amount) -> Option<i64> {
+        match amount {
+            Amount::CpuLimit => self.cpu_limit_millicores,
+            Amount::CpuRequest => self.cpu_request_millicores,
+            Amount::MemoryLimit => self.memory_limit_bytes,
+            Amount::MemoryRequest => self.memory_request_bytes,
+        }
+    }
+
     fn each(&self) -> [Option<i64>; 4] {
-        [self.cpu_limit_millicores, self.cpu_request_millicores, self.memory_limit_bytes, self.memory_request_bytes]
+        Amount::ALL.map(|amount| self.get(amount))
+    }
+}
+
+/// One of the amounts of [`Resources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Amount {
+    #[serde(rename = "limits.cpu")]
+    CpuLimit,
+    #[serde(rename = "requests.cpu")]
+    CpuRequest,
+    #[serde(rename = "limits.memory")]
+    MemoryLimit,
+    #[serde(rename = "requests.memory")]
+    MemoryRequest,
+}
+
+impl Amount {
+    pub const ALL: [Amount; 4] = [Amount::CpuLimit, Amount::CpuRequest, Amount::MemoryLimit, Amount::MemoryRequest];
+
+    /// Where a container's `resources` have it.
+    pub fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Amount::CpuLimit => ("limits", "cpu"),
+            Amount::CpuRequest => ("requests", "cpu"),
+            Amount::MemoryLimit => ("limits", "memory"),
+            Amount::MemoryRequest => ("requests", "memory"),
+        }
     }
 }
 

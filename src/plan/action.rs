@@ -102,14 +102,13 @@ pub enum Action {
     /// Delete with UID and resourceVersion as preconditions and the Pod's own grace period.
     DeletePod { ordinal: Ordinal, target: Target, why: DeleteWhy, reason: String },
     /// A strategic merge patch of the Pod; `metadata.uid` and `metadata.resourceVersion` are in it.
-    /// `resize`, where there is one, goes before it, to `pods/resize`; the patch then names the
-    /// resourceVersion that came of that.
+    /// `resize`, where there is one, goes before it; the patch then names the resourceVersion that came of that.
     PatchPod {
         ordinal: Ordinal,
         target: Target,
         why: PatchWhy,
         revision: Box<str>,
-        resize: Option<Box<Value>>,
+        resize: Option<Box<Resize>>,
         patch: Box<Value>,
         reason: String,
     },
@@ -127,6 +126,15 @@ pub enum Action {
     AdoptPod { target: Target, patch: Box<Value>, reason: String },
     /// Let a Pod go that the selector does not match any more.
     ReleasePod { target: Target, patch: Box<Value>, reason: String },
+}
+
+/// A change of cpu and memory, which has a subresource of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resize {
+    /// A strategic merge patch of the Pod that goes first and says what is begun; `None`: the Pod says so already.
+    pub note: Option<Value>,
+    /// A strategic merge patch on `pods/resize`.
+    pub patch: Value,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -266,7 +266,8 @@ impl Draft {
         let mut fences = Vec::new();
         for entry in &self.ledger {
             let Some(pod) = context.view.slot(entry.ordinal).and_then(Slot::pod) else { continue };
-            let pending = *entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version;
+            let pending =
+                *entry.uid == *pod.uid && (*entry.resource_version == *pod.resource_version || is_resize_pending(pod));
             if pending && !self.is_touched(&pod.name) {
                 fences.push((std::sync::Arc::clone(pod), entry.ordinal));
             }
@@ -316,7 +317,12 @@ fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> 
         return moved;
     }
     let proved = proved_at(context, pod).is_none_or(|at| at <= context.view.now);
-    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved
+    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved && !is_resize_pending(pod)
+}
+
+/// A resize was begun, and one of its writes may still be on its way.
+fn is_resize_pending(pod: &PodFacts) -> bool {
+    InPlaceState::resizing_of(pod).is_some_and(|resizing| resizing.pending)
 }
 
 /// A Pod whose containers are, or are about to be, re-created in place.

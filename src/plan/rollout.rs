@@ -378,7 +378,7 @@ fn ask_to_update(context: Context<'_>, draft: &mut Draft, slot: &Slot, member: &
     if let (false, Action::PatchPod { target, revision, resize, patch, .. }) =
         (asked, patch_action(context, slot, member, patch))
     {
-        let resize = resize.map(|resize| canonical::text(&resize).into());
+        let resize = resize.map(|resize| canonical::text(&resize.patch).into());
         draft.questions.insert(Question::Update { target, revision, resize, patch: canonical::text(&patch).into() });
     }
 }

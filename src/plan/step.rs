@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::action::{Action, PatchWhy, Question};
+use super::action::{Action, PatchWhy, Question, Resize};
 use super::draft::{Context, Draft, target};
 use super::lifecycle;
 use super::view::{Member, On, Slot};
 use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::decide::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
-use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_patch};
+use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_note, resize_patch};
 use crate::inplace::restart::Rules;
-use crate::inplace::state::{InPlaceState, next_state};
+use crate::inplace::state::{InPlaceState, next_state, state_before_resize, state_without_resize};
 use crate::model::{AnnotationRules, FieldKind, PodFacts, canonical};
 
 /// How soon a dry run that a policy denied is tried again.
@@ -94,7 +94,7 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
     };
     let decision = match changes.of(context, member).for_pod(&member.pod, &cluster) {
         // Another revision that says the same: only the label is wrong.
-        Decision::Patch(patch) if patch.differences.is_empty() => return Step::Free(patch),
+        Decision::Patch(patch) if patch.differences.is_empty() && patch.resize.is_empty() => return Step::Free(patch),
         _ if policy == PodUpdatePolicy::ReCreate => return Step::Recreate("podUpdatePolicy is ReCreate".into()),
         decision => decision,
     };
@@ -205,8 +205,14 @@ pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: 
         Pace::Slot => PatchWhy::Live,
         Pace::Gate => PatchWhy::InPlace,
     };
-    let state: Option<InPlaceState> =
-        (update.pace != Pace::Free).then(|| next_state(pod, update, &revision.hash, context.view.now));
+    let state: Option<InPlaceState> = match update.pace {
+        Pace::Free => state_without_resize(pod),
+        Pace::Slot | Pace::Gate => Some(next_state(pod, update, &revision.hash, context.view.now)),
+    };
+    let resize = resize_patch(pod, update).map(|patch| {
+        let note = state_before_resize(pod, update, context.view.now).map(|state| resize_note(pod, &state));
+        Box::new(Resize { note, patch })
+    });
     let whole = context.snapshot.answers.whole_pods.get(&pod.uid);
     let tolerations = whole.and_then(|whole| whole.pointer("/spec/tolerations")).and_then(Value::as_array);
     let paths: Vec<&str> = update.differences.iter().map(|difference| difference.path.as_str()).collect();
@@ -228,8 +234,13 @@ pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: 
         target: target(pod),
         why,
         revision: revision.hash.clone(),
-        resize: resize_patch(pod, update).map(Box::new),
+        resize,
         patch: Box::new(patch),
-        reason: format!("revision {} changes {}", revision.name, paths.join(", ")),
+        reason: match paths.as_slice() {
+            [] if !update.resize.is_empty() => {
+                format!("a resize that was begun is taken back to revision {}", revision.name)
+            }
+            _ => format!("revision {} changes {}", revision.name, paths.join(", ")),
+        },
     }
 }

@@ -13,6 +13,7 @@ use crate::inplace::Rules;
 use crate::inplace::decide::{Change, Contents};
 use crate::inplace::defaults::with_defaults;
 use crate::inplace::project::template_of_pod;
+use crate::inplace::state::InPlaceState;
 use crate::model::{Hooks, Ordinal, PodFacts, Ranges, Snapshot, ValidSpec};
 
 /// One ordinal of the set, and who holds it.
@@ -44,6 +45,8 @@ pub enum Holder {
 pub struct Member {
     pub pod: Arc<PodFacts>,
     pub on: On,
+    /// A resize was begun and not ended: it may have other resources than its revision gives it.
+    pub half_resized: bool,
 }
 
 /// What a Pod was made from.
@@ -63,7 +66,7 @@ pub struct Shown {
 
 impl Member {
     pub fn is_on(&self, revision: &Revision) -> bool {
-        matches!(&self.on, On::Known(on) if on.hash == revision.hash)
+        !self.half_resized && matches!(&self.on, On::Known(on) if on.hash == revision.hash)
     }
 
     /// The revision that the Pod is on and whose hash its label does not hold: a native full name, or none.
@@ -151,7 +154,10 @@ impl View {
                 Some(ordinal) if !spec.slots.contains(ordinal) => view.condemned.push((ordinal, Arc::clone(pod))),
                 Some(ordinal) => {
                     match resolve(snapshot, revisions, pod) {
-                        Ok(on) => members.insert(ordinal, Member { pod: Arc::clone(pod), on }),
+                        Ok(on) => {
+                            let half_resized = InPlaceState::resizing_of(pod).is_some();
+                            members.insert(ordinal, Member { pod: Arc::clone(pod), on, half_resized })
+                        }
                         Err(question) => {
                             questions.push(question);
                             None

@@ -156,6 +156,8 @@ pub enum Intent {
     FindRevision,
     /// The set is there, the same, and not being deleted.
     CheckSet,
+    /// The set is as the plan saw it.
+    LookAtSet,
     /// No Pod and no status names this revision.
     CheckRevision(Box<str>),
     Revision(RevisionAction),

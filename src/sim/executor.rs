@@ -284,6 +284,24 @@ impl World {
                     None => true,
                 }
             }
+            (Intent::LookAtSet, Outcome::Done(object)) => {
+                // These look at nothing.
+                if matches!(self.mutant, Some(Mutant::HistoryWithoutALook | Mutant::DeletionOfTheSetUnseen)) {
+                    return true;
+                }
+                let planned = &run.snapshot.set;
+                let found = object.as_ref().and_then(|object| object.set());
+                if found.is_some_and(|live| {
+                    live.uid == planned.uid && live.generation == planned.generation && !live.terminating
+                }) {
+                    return true;
+                }
+                run.failed = true;
+                if let Some(view) = one.views.get_mut(&request.kind) {
+                    view.learn(&request.name, object, version);
+                }
+                false
+            }
             (Intent::CheckSet | Intent::CheckRevision(_), Outcome::Done(_)) => true,
             (_, Outcome::Done(object)) => {
                 let what = match (request.verb, &object) {
@@ -292,8 +310,9 @@ impl World {
                     (_, None) => return true,
                 };
                 one.refusals.remove(&object_name);
-                // The rest rests on the state that came of the resize.
-                if let (Verb::Resize, Some(object)) = (request.verb, &object)
+                // The rest rests on the state that came of the note and of the resize.
+                if let (Intent::Act(Action::PatchPod { resize: Some(_), .. }), Some(object)) =
+                    (&request.intent, &object)
                     && let Some(next) = run.chains.get_mut(request.chain).and_then(VecDeque::front_mut)
                 {
                     next.body["metadata"]["resourceVersion"] = object.version.to_string().into();

@@ -47,6 +47,7 @@ pub enum Mutant {
     RetriesWithoutALook,
     NoReadYourWrites,
     HooksUnseen,
+    NoNoteBeforeResize,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
@@ -132,21 +133,10 @@ impl World {
                     *pod = changed(pod, |pod| pod.deletion = None);
                 }
             }
-            // It takes the image that the spec asks for as the one that runs.
+            // It takes every update in place for done.
             Mutant::GateOpenedEarly => {
                 for pod in snapshot.pods.values_mut() {
-                    *pod = changed(pod, |pod| {
-                        pod.observed_generation = Some(pod.generation);
-                        for container in &mut pod.containers {
-                            let other = container
-                                .status_image
-                                .as_ref()
-                                .is_some_and(|image| !image.ends_with(&*container.image));
-                            if other && container.container_id.is_some() {
-                                container.container_id = Some(format!("guessed://{}", container.image).into());
-                            }
-                        }
-                    });
+                    *pod = changed(pod, |pod| pod.in_place_state = None);
                 }
             }
             _ => {}
@@ -177,6 +167,13 @@ impl World {
                 let stays = |action: &Action| !matches!(action, Action::PatchPodStatus { why: GateWhy::Close, .. });
                 plan.disruptions.retain(stays);
                 plan.actions.iter_mut().for_each(|group| group.retain(stays));
+            }
+            Mutant::NoNoteBeforeResize => {
+                for action in plan.actions.iter_mut().flatten().chain(&mut plan.disruptions) {
+                    if let Action::PatchPod { resize: Some(resize), .. } = action {
+                        resize.note = None;
+                    }
+                }
             }
             Mutant::NoFence => {
                 let stays = |action: &Action| !matches!(action, Action::PatchPod { why: PatchWhy::Fence, .. });

@@ -1,7 +1,7 @@
 //! What must hold at each write, whatever the controllers had seen. An action is legal when it is
 //! legal under one of the specs between the one that its controller had read and the newest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -33,6 +33,8 @@ pub struct Oracle {
     pub writes: u64,
     /// Verb and object of the writes that changed something; of statuses, none.
     pub counts: BTreeMap<(&'static str, String), u64>,
+    /// UIDs of Pods whose creation came after its controller had given it up, or was gone: no look could foresee them.
+    pub made_late: BTreeSet<Box<str>>,
     /// How often something was seen: a check that never has a case checks nothing.
     pub seen: BTreeMap<&'static str, u64>,
 }
@@ -213,7 +215,7 @@ impl Oracle {
         }
         match &request.intent {
             Intent::Revision(RevisionAction::Delete { hash, name, .. }) if target.is_some() => {
-                judge_revision_delete(hash, name, store)
+                judge_revision_delete(hash, name, store, &self.made_late)
             }
             Intent::Act(action) => self.judge_action(request, action, &window, target, store),
             _ => Ok(()),

@@ -1,6 +1,6 @@
 //! What the oracle asks of single writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -58,12 +58,18 @@ pub fn judge_create(
     Err(format!("S8/S9: {SET}-{ordinal} is made on {hash}, which no spec asks for"))
 }
 
-pub fn judge_revision_delete(hash: &str, name: &str, store: &Store) -> Result<(), String> {
+pub fn judge_revision_delete(
+    hash: &str,
+    name: &str,
+    store: &Store,
+    made_late: &BTreeSet<Box<str>>,
+) -> Result<(), String> {
     let status = store.get(Kind::Set, SET).and_then(|set| set.set()).map(|set| Arc::clone(&set.status));
     let named = status.is_some_and(|status| {
         [&status.current_revision, &status.update_revision].iter().any(|held| held.as_deref() == Some(name))
     });
-    let lives = store.all(Kind::Pod).find(|(_, pod)| pod.pod().is_some_and(|pod| pod.revision_label() == hash));
+    let is_on = |pod: &PodFacts| pod.revision_label() == hash && !made_late.contains(&pod.uid);
+    let lives = store.all(Kind::Pod).find(|(_, pod)| pod.pod().is_some_and(|pod| is_on(pod)));
     match (named, lives) {
         (true, _) => Err(format!("S14: revision {name} is deleted and the status names it")),
         (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),

@@ -7,11 +7,11 @@ use super::chaos::Point::{Read, Write};
 use super::mutants::Mutant;
 use super::run::run_script;
 use super::script::Step::CreateSet;
-use super::script::{Script, Step, Swarm, template};
+use super::script::{Behind, Script, Step, Swarm, template};
 use super::store::Kind;
-use super::sweep::{Layer, wire};
+use super::sweep::{Layer, model, wire};
 use super::wire::run_on_the_wire;
-use super::workloads::{calm, use_template};
+use super::workloads::{all as workloads, calm, use_template};
 
 const SECOND: i64 = 1000;
 
@@ -137,8 +137,11 @@ fn an_entry_never_leaves_the_ledger_by_an_old_view() {
 /// the entry leaves only when no late request can do it.
 #[test]
 fn a_disruption_that_is_not_wanted_any_more_is_fenced() {
-    let story =
-        [(60 * SECOND, use_template("B")), (60 * SECOND + 700, Step::Crash(0)), (60 * SECOND + 701, use_template("A"))];
+    let story = [
+        (60 * SECOND, use_template("B")),
+        (60 * SECOND + 1000, Step::Crash(0)),
+        (60 * SECOND + 1001, use_template("A")),
+    ];
     let (swarm, set) = (calm(1, 300), set(1, json!({"podUpdatePolicy": "ReCreate"})));
     tell(20, &swarm, &set, &story);
     let broken = try_out(20, &swarm, &set, &story, Some(Mutant::NoFence));
@@ -244,4 +247,50 @@ fn two_controllers_that_pull_ahead_come_to_rest() {
     let story = [(30_000, use_template("B")), (60_000, use_template("C"))];
     tell_both(5, &calm(2, 30), &set, &story);
     tell(5, &Swarm { watch_lag_ms: 3000, ..calm(2, 30) }, &set, &story);
+}
+
+/// A resize is done and its controller gone before the patch with the label, and the template turns back in that moment:
+/// by its label the Pod was where it should be, with resources that nobody wanted.
+#[test]
+fn a_resize_half_done_is_taken_back_when_nobody_wants_it_any_more() {
+    let mut set = set(1, json!({}));
+    set["template"] = template("sized");
+    let stories = (300..4000).step_by(150).map(|at| {
+        let at = 60 * SECOND + at;
+        [(60 * SECOND, use_template("sized more")), (at, Step::Crash(0)), (at + 1, use_template("sized"))]
+    });
+    let swarm = calm(1, 300);
+    let mut noticed = false;
+    for story in stories {
+        tell_both(2, &swarm, &set, &story);
+        noticed |= try_out(2, &swarm, &set, &story, Some(Mutant::NoNoteBeforeResize)).is_err();
+    }
+    assert!(noticed, "without the note before the resize it goes wrong");
+}
+
+/// As a controller saw the set before it was deleted, or before its last change, it made revisions, or raised their
+/// numbers, as often as another one or the garbage collector undid it.
+#[test]
+fn an_old_view_of_the_set_writes_no_revision_over_and_over() {
+    let count = |outcome: &super::run::Outcome, verb: &str| -> u64 {
+        let of_revisions =
+            |(found, object): &&(&'static str, String)| *found == verb && object.starts_with("Revision ");
+        outcome.counts.iter().filter(|(key, _)| of_revisions(key)).map(|(_, count)| *count).sum()
+    };
+    for layer in [model as Layer, wire as Layer] {
+        for workload in workloads() {
+            let (verb, most) = match workload.name {
+                "changes by hand" => ("patch", 20),
+                "adoption" => ("create", 6),
+                _ => continue,
+            };
+            for events in 1..=8 {
+                let behind = vec![Behind { controller: 0, kind: Kind::Set, events }];
+                let outcome = layer(Script { behind, ..workload.script(2) });
+                assert_eq!(outcome.violation, None);
+                let made = count(&outcome, verb);
+                assert!(made <= most, "{}: {verb} of revisions {made} times, {events} events behind", workload.name);
+            }
+        }
+    }
 }

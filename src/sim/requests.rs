@@ -42,14 +42,16 @@ impl World {
                     "metadata": {"name": name, "labels": {names::HASH_LABEL: hash}, "ownerReferences": [owner]},
                     "revision": number, "data": **data,
                 });
-                VecDeque::from([request])
+                let is_first = run.is_none_or(|run| run.snapshot.set.status.observed_generation.is_none());
+                let look = (!is_first).then(|| self.look_at_set(controller));
+                look.into_iter().chain([request]).collect()
             }
             RevisionAction::Renumber { name, uid, resource_version, number } => {
                 let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
                 request.body = serde_json::json!({
                     "metadata": {"uid": uid, "resourceVersion": resource_version}, "revision": number,
                 });
-                VecDeque::from([request])
+                VecDeque::from([self.look_at_set(controller), request])
             }
             RevisionAction::NoteClaims { name, uid, resource_version, note } => {
                 let mut request = self.request(controller, Verb::Patch, Kind::Revision, name, intent);
@@ -75,6 +77,11 @@ impl World {
                 VecDeque::from([check, request])
             }
         }
+    }
+
+    /// The set is looked at live before a write that a controller with a newer view of it would undo.
+    fn look_at_set(&self, controller: usize) -> Request {
+        self.request(controller, Verb::Get, Kind::Set, SET, Intent::LookAtSet)
     }
 
     pub fn action(&self, controller: usize, action: &Action) -> Vec<VecDeque<Request>> {
@@ -131,8 +138,12 @@ impl World {
                 chains
             }
             Action::PatchPod { target, patch: body, resize: Some(resize), .. } => {
-                let first = patch(Verb::Resize, Kind::Pod, target, resize);
-                vec![VecDeque::from([first, patch(Verb::Patch, Kind::Pod, target, body)])]
+                let note = resize.note.as_ref().map(|note| patch(Verb::Patch, Kind::Pod, target, note));
+                let rest = [
+                    patch(Verb::Resize, Kind::Pod, target, &resize.patch),
+                    patch(Verb::Patch, Kind::Pod, target, body),
+                ];
+                vec![note.into_iter().chain(rest).collect()]
             }
             Action::PatchPod { target, patch: body, why, .. } => {
                 let mut request = patch(Verb::Patch, Kind::Pod, target, body);

@@ -91,6 +91,11 @@ impl World {
             Ok(object) => {
                 if self.store.version > version {
                     self.oracle.after(request, self.store.version);
+                    let nobody_waits = request.abandoned
+                        || self.controllers.get(request.controller).is_some_and(|one| one.epoch != request.epoch);
+                    if request.verb == Verb::Create && request.kind == Kind::Pod && nobody_waits {
+                        self.oracle.made_late.insert(object.uid.clone());
+                    }
                 }
                 Outcome::Done(Some(object))
             }

@@ -91,9 +91,11 @@ pub fn sweep(workload: &Workload, layer: Layer, pairs: bool, step: usize) -> (us
 fn differs(workload: &Workload, script: &Script, twin: &Outcome, outcome: &Outcome) -> Option<String> {
     let is_behind = |kind: Kind| script.behind.iter().any(|one| one.kind == kind);
     let has_step = |of: fn(&Step) -> bool| script.steps.iter().any(|(_, step)| of(step));
-    // Of two controllers, one that sees an old set raises revision numbers, and takes claims back: no promise is broken by
-    // it (docs/reliability.md). Where the revision of a deleted namesake is not seen, a new one gets another name.
-    let may_differ = is_behind(Kind::Set) && script.swarm.controllers > 1
+    // Of two controllers, one that sees an old set takes claims back: no promise is broken by it (docs/reliability.md).
+    // Where the revision of a deleted namesake is not seen, a new one gets another name.
+    let collects_claims =
+        workload.set.pointer("/persistentVolumeClaimRetentionPolicy/whenScaled") == Some(&"Delete".into());
+    let may_differ = is_behind(Kind::Set) && script.swarm.controllers > 1 && collects_claims
         || is_behind(Kind::Revision) && has_step(|step| matches!(step, Step::DeleteSet { .. }));
     if may_differ {
         return None;

@@ -296,6 +296,79 @@ fn over_its_time_an_update_is_only_reported_while_things_stand_by_order() {
     }
 }
 
+/// What the first two of a resize's three writes made of web-2: the note and the resize, not the label.
+fn half_resized(mut world: World, seconds_ago: i64) -> World {
+    let plan = world.plan();
+    let Some(Action::PatchPod { resize: Some(resize), .. }) = plan.disruptions.first() else { panic!("{plan:?}") };
+    let note = resize.note.as_ref().expect("it says what is begun");
+    let state = note.pointer("/metadata/annotations").unwrap()[names::IN_PLACE_STATE_ANNOTATION].as_str().unwrap();
+    assert!(state.contains(r#""resizing":{"amounts":{"app":["requests.cpu"]},"pending":true}"#), "{state}");
+    let pod = &mut world.pods[2];
+    pod.in_place_state = Some(state.into());
+    let wanted = Resources { cpu_request_millicores: Some(64_000), ..Resources::default() };
+    pod.containers[0].resources = Some(Box::new(wanted));
+    pod.containers[0].status_resources = Some(Box::new(wanted));
+    pod.resource_version = "202".into();
+    pod.created_at = Some(at(seconds_ago));
+    world.status.disrupted.clone_from(&plan.status.disrupted);
+    world
+}
+
+fn resize_of(plan: &Plan) -> Option<&crate::plan::action::Resize> {
+    plan.actions.iter().flatten().chain(&plan.disruptions).find_map(|action| match action {
+        Action::PatchPod { resize, .. } => resize.as_deref(),
+        _ => None,
+    })
+}
+
+/// The template turns back between the resize and the patch with the label.
+#[test]
+fn a_resize_half_done_that_nobody_wants_any_more_is_taken_back() {
+    let mut world = half_resized(resizing(json!({})), 60);
+    world.spec["template"] = with_cpu("1");
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    let resize = resize_of(&plan).unwrap();
+    assert_eq!(resize.patch.pointer("/spec/containers/0/resources"), Some(&json!({"requests": {"cpu": "1000m"}})));
+    let Some(Action::PatchPod { patch, reason, why: PatchWhy::Live, .. }) = plan.disruptions.first() else {
+        panic!("{plan:?}")
+    };
+    assert!(reason.contains("a resize that was begun is taken back"), "{reason}");
+    assert!(!patch.to_string().contains("resizing"), "{patch}");
+    assert_eq!(ledger(&plan), [2]);
+
+    // The second half done too, without the last patch: nothing is to be resized, and the note goes.
+    let one = Resources { cpu_request_millicores: Some(1000), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(one));
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    assert_eq!(resize_of(&plan), None);
+    assert!(!format!("{plan:?}").contains("resizing"), "{plan:?}");
+}
+
+#[test]
+fn a_resize_half_done_goes_on() {
+    let plan = half_resized(resizing(json!({})), 60).plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    assert_eq!(resize_of(&plan), None, "the Pod has its resources");
+    assert!(!format!("{plan:?}").contains("resizing"), "{plan:?}");
+}
+
+/// A late write of it may still come: its entry stays until the Pod's resourceVersion was moved.
+#[test]
+fn a_resize_half_done_keeps_its_entry_until_no_write_can_come() {
+    let mut world = half_resized(resizing(json!({})), 60);
+    world.spec["updateStrategy"]["rollingUpdate"]["paused"] = json!(true);
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["fence web-2"]);
+    assert_eq!(ledger(&plan), [2]);
+    let Some(Action::PatchPod { patch, .. }) = plan.actions.iter().flatten().next() else { panic!("{plan:?}") };
+    let state = patch.pointer("/metadata/annotations").unwrap()[names::IN_PLACE_STATE_ANNOTATION].as_str().unwrap();
+    world.pods[2].in_place_state = Some(state.into());
+    world.pods[2].resource_version = "203".into();
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+}
+
 /// A resize that others asked for has no part in ours.
 #[test]
 fn a_resize_by_others_is_not_waited_for() {
@@ -303,6 +376,19 @@ fn a_resize_by_others_is_not_waited_for() {
     let other = Resources { cpu_request_millicores: Some(5000), ..Resources::default() };
     world.pods[2].containers[0].resources = Some(Box::new(other));
     assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+}
+
+/// A kubelet that has to look again before the Pod is Ready takes a second or two for it.
+#[test]
+fn the_gate_of_a_new_pod_is_opened_once_its_kubelet_has_reported() {
+    let mut world = World::settled(1, json!({}));
+    let new = &mut world.pods[0];
+    (new.gate, new.ready, new.containers_ready, new.phase) = (Gate::Unset, None, false, PodPhase::Pending);
+    new.containers[0] = ContainerFacts { name: "app".into(), image: "app:v1".into(), ..ContainerFacts::default() };
+    new.started_at = None;
+    assert_eq!(deeds(&world.plan()), [""; 0], "the scheduler and the kubelet write first");
+    world.pods[0].started_at = Some(at(1));
+    assert_eq!(deeds(&world.plan()), ["open web-0"]);
 }
 
 /// The apiserver took the change and the kubelet does not follow.

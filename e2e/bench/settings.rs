@@ -93,6 +93,9 @@ impl Contender {
 
 pub const SHAPES: [Shape; 3] = [Shape::at_once(1, 300), Shape::at_once(1, 1000), Shape::at_once(300, 3)];
 
+/// What each contender does once before it is measured.
+pub const WARM_UP: Shape = Shape::at_once(1, 50);
+
 /// What is measured on a real node, where starting a container costs something.
 pub const NODE_SHAPES: [Shape; 2] = [Shape::at_once(1, 20), Shape { sets: 1, replicas: 10, pace: Pace::OneByOne }];
 pub const NODE_CONTENDERS: [Contender; 3] = [Contender::InPlace, Contender::ReCreate, Contender::Native];

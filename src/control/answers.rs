@@ -67,24 +67,26 @@ impl TemplateCache {
 
 /// What [`unknown_fields`] said of templates, by hash, for all sets.
 #[derive(Default)]
-pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, Option<Box<str>>>>);
+pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, (Option<Box<str>>, Instant)>>);
 
 impl UnknownFieldsCache {
     const COUNT_MAX: usize = 512;
+    /// The apiserver may be another one by then.
+    const KEPT: Duration = Duration::from_secs(3600);
 
     /// The same as [`unknown_fields`], asked once a template.
     pub async fn look(&self, apiserver: &Apiserver, namespace: &str, template: &Value) -> Option<Box<str>> {
         let hash = template_hash(template);
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        if let Some(known) = known {
-            return known;
+        if let Some((told, _)) = known.filter(|(_, since)| since.elapsed() < Self::KEPT) {
+            return told;
         }
         let told = unknown_fields(apiserver, namespace, template).await.ok()?;
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= Self::COUNT_MAX {
             answers.clear();
         }
-        answers.insert(hash, told.clone());
+        answers.insert(hash, (told.clone(), Instant::now()));
         told
     }
 }

@@ -159,6 +159,8 @@ struct TemplateContainer {
     new_fields: Box<str>,
     old_resources: Resources,
     resources: Resources,
+    /// The amounts whose change re-creates it.
+    restarted_by: BTreeSet<Amount>,
 }
 
 impl Change {
@@ -299,7 +301,7 @@ impl Change {
         let mut resize: Vec<Operation> =
             resizes.filter(|operation| !at_size.contains(&operation.entry)).cloned().collect();
         let mut resizing = self.resizing(&resize);
-        left.add_to(&mut resize, &mut resizing, &mut resized);
+        left.add_to(&mut resize, &mut resizing, &mut resized, &mut rebuild);
         if !resize.is_empty() {
             needs.insert(FieldKind::Resize);
         }
@@ -347,25 +349,51 @@ impl Change {
 
 /// What is left of a resize that was begun: the Pod may have it otherwise than any template between which it moves.
 #[derive(Debug, Default)]
-struct Resizes(Vec<(Entry, Resources, BTreeSet<Amount>)>);
+struct Resizes(Vec<LeftResize>);
+
+#[derive(Debug)]
+struct LeftResize {
+    entry: Entry,
+    /// What each amount is to be.
+    amounts: BTreeMap<Amount, Option<i64>>,
+    /// All that the container is to have.
+    resources: Resources,
+    /// The container is re-created by it.
+    rebuild: Option<Rebuild>,
+}
 
 impl Resizes {
     fn of(pod: &PodFacts, containers: &[TemplateContainer]) -> Self {
-        let Some(begun) = InPlaceState::resizing_of(pod) else {
-            return Self::default();
-        };
+        let Some(begun) = InPlaceState::resizing_of(pod) else { return Self::default() };
         let mut left = Vec::new();
         for wanted in containers {
             let found = pod.containers.iter().find(|found| found.name == wanted.entry.name);
-            let (Some(found), Some(amounts)) = (found, begun.amounts.get(&wanted.entry.name)) else {
-                continue;
-            };
+            let (Some(found), Some(noted)) = (found, begun.amounts.get(&wanted.entry.name)) else { continue };
             let has = found.resources.as_deref().copied().unwrap_or_default();
-            let amounts: BTreeSet<Amount> =
-                amounts.iter().copied().filter(|amount| has.get(*amount) != wanted.resources.get(*amount)).collect();
-            if !amounts.is_empty() {
-                left.push((wanted.entry.clone(), wanted.resources, amounts));
+            // Where it still has what it had, nothing was done. What no template gives came by admission.
+            let amounts: BTreeMap<Amount, Option<i64>> = noted
+                .iter()
+                .filter(|(amount, before)| has.get(**amount) != **before)
+                .map(|(amount, before)| (*amount, wanted.resources.get(*amount).or(*before)))
+                .filter(|(amount, back)| has.get(*amount) != *back)
+                .collect();
+            if amounts.is_empty() {
+                continue;
             }
+            let restarts = amounts.keys().any(|amount| wanted.restarted_by.contains(amount));
+            let resources =
+                amounts.iter().fold(wanted.resources, |resources, (amount, back)| resources.with(*amount, *back));
+            left.push(LeftResize {
+                entry: wanted.entry.clone(),
+                amounts,
+                resources,
+                rebuild: restarts.then(|| Rebuild {
+                    container: wanted.entry.name.clone(),
+                    image: None,
+                    old_fields: wanted.old_fields.clone(),
+                    new_fields: wanted.new_fields.clone(),
+                }),
+            });
         }
         Self(left)
     }
@@ -379,22 +407,24 @@ impl Resizes {
         resize: &mut Vec<Operation>,
         resizing: &mut BTreeMap<Box<str>, BTreeSet<Amount>>,
         resized: &mut BTreeMap<Box<str>, Resources>,
+        rebuild: &mut Vec<Rebuild>,
     ) {
-        for (entry, wanted, amounts) in self.0 {
-            resizing.entry(entry.name.clone()).or_default().extend(&amounts);
-            resized.insert(entry.name.clone(), wanted);
-            let operation = match resize.iter_mut().position(|operation| operation.entry == entry) {
-                Some(index) => &mut resize[index],
-                None => {
-                    resize.push(Operation { needs: Some(FieldKind::Resize), entry, fields: Map::new() });
-                    let last = resize.len() - 1;
-                    &mut resize[last]
-                }
-            };
-            for amount in amounts {
+        for left in self.0 {
+            let name = &left.entry.name;
+            resizing.entry(name.clone()).or_default().extend(left.amounts.keys());
+            resized.insert(name.clone(), left.resources);
+            if !rebuild.iter().any(|known| known.container == *name) {
+                rebuild.extend(left.rebuild);
+            }
+            let known = resize.iter().position(|operation| operation.entry == left.entry);
+            let index = known.unwrap_or_else(|| {
+                resize.push(Operation { needs: Some(FieldKind::Resize), entry: left.entry, fields: Map::new() });
+                resize.len() - 1
+            });
+            for (amount, back) in left.amounts {
                 let (kind, name) = amount.place();
-                let resources = operation.fields.entry("resources").or_insert_with(|| json!({}));
-                resources[kind][name] = quantity_of(amount, &wanted);
+                let resources = resize[index].fields.entry("resources").or_insert_with(|| json!({}));
+                resources[kind][name] = quantity_of(amount, back);
             }
         }
     }
@@ -517,6 +547,10 @@ fn containers_of(
                 new_fields: fields_hash(&container, &new_restarts),
                 old_resources: amounts(old.and_then(|old| old.get("resources")).unwrap_or(&Value::Null)),
                 resources: amounts(container.get("resources").unwrap_or(&Value::Null)),
+                restarted_by: Amount::ALL
+                    .into_iter()
+                    .filter(|amount| restarts_on_resize(&container, amount.place().1))
+                    .collect(),
                 entry,
             });
         }

@@ -43,9 +43,9 @@ pub(super) fn resize_of(old: &Value, new: &Value) -> Map<String, Value> {
     resources
 }
 
-/// An amount as a patch has it; null where it is not given.
-pub(super) fn quantity_of(amount: Amount, resources: &Resources) -> Value {
-    match (resources.get(amount), amount) {
+/// An amount (millicores or bytes) as a patch has it; null where it is not given.
+pub(super) fn quantity_of(amount: Amount, number: Option<i64>) -> Value {
+    match (number, amount) {
         (None, _) => Value::Null,
         (Some(millicores), Amount::CpuLimit | Amount::CpuRequest) => format!("{millicores}m").into(),
         (Some(bytes), Amount::MemoryLimit | Amount::MemoryRequest) => bytes.to_string().into(),

@@ -3,7 +3,7 @@
 //! was started with, and those that are wanted. With it an update is known to be done by another
 //! `containerID`, never by the image: the same image under a new tag is a real update.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct InPlaceState {
     pub revision: Box<str>,
     /// When that patch was made, by the controller's clock, in whole seconds.
     pub patched_at: Timestamp,
+    /// Since when the Pod was not Ready at that patch, by its kubelet's clock, which may be another.
+    pub unready_since: Option<Timestamp>,
     /// The Pod's generation after that patch.
     pub generation: i64,
     /// How long the kubelet may take to end an old container.
@@ -40,10 +42,11 @@ pub struct InPlaceState {
 
 /// Written before a resize, which is two writes: should the second one fail, the Pod may have other resources than its
 /// label's revision gives it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resizing {
-    /// By container, what may be otherwise.
-    pub amounts: BTreeMap<Box<str>, BTreeSet<Amount>>,
+    /// By container, what may be otherwise, and what it was: millicores or bytes.
+    pub amounts: BTreeMap<Box<str>, BTreeMap<Amount, Option<i64>>>,
     /// A write of it may still be on its way.
     pub pending: bool,
 }
@@ -124,6 +127,8 @@ struct StateJson {
     revision: Box<str>,
     /// RFC 3339.
     patched_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unready_since: Option<String>,
     #[serde(default)]
     generation: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +140,7 @@ struct StateJson {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     needs: Vec<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    resizing: Option<Resizing>,
+    resizing: Option<Value>,
 }
 
 impl InPlaceState {
@@ -145,12 +150,14 @@ impl InPlaceState {
         Some(Self {
             revision: json.revision,
             patched_at: json.patched_at.parse().ok()?,
+            unready_since: json.unready_since.and_then(|since| since.parse().ok()),
             generation: json.generation,
             termination_grace_seconds: json.termination_grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT).max(0),
             containers: json.containers,
             resized: json.resized,
             needs: json.needs,
-            resizing: json.resizing,
+            // What another version wrote must not make the rest unreadable.
+            resizing: json.resizing.map(|resizing| serde_json::from_value(resizing).unwrap_or_default()),
         })
     }
 
@@ -166,12 +173,13 @@ impl InPlaceState {
         let json = StateJson {
             revision: self.revision.clone(),
             patched_at: self.patched_at.to_string(),
+            unready_since: self.unready_since.map(|since| since.to_string()),
             generation: self.generation,
             termination_grace_seconds: Some(self.termination_grace_seconds),
             containers: self.containers.clone(),
             resized: self.resized.clone(),
             needs: self.needs.clone(),
-            resizing: self.resizing.clone(),
+            resizing: self.resizing.as_ref().map(|resizing| serde_json::to_value(resizing).unwrap_or_default()),
         };
         // Texts and numbers under text keys always have a JSON form.
         serde_json::to_string(&json).unwrap_or_default()
@@ -231,6 +239,7 @@ pub fn next_state(pod: &PodFacts, update: &InPlacePatch, revision: &str, now: Ti
     InPlaceState {
         revision: revision.into(),
         patched_at: whole_seconds(now),
+        unready_since: pod.ready.filter(|ready| !ready.status).and_then(|ready| ready.since),
         // Its resourceVersion is the patch's precondition, and each write to the spec counts once.
         generation: pod
             .generation
@@ -252,6 +261,7 @@ pub fn state_before_resize(pod: &PodFacts, update: &InPlacePatch, now: Timestamp
     let mut state = before.clone().unwrap_or_else(|| InPlaceState {
         revision: pod.revision_label().into(),
         patched_at: whole_seconds(pod.started_at.unwrap_or(now)),
+        unready_since: None,
         generation: pod.generation,
         termination_grace_seconds: GRACE_SECONDS_DEFAULT,
         containers: BTreeMap::new(),
@@ -259,21 +269,19 @@ pub fn state_before_resize(pod: &PodFacts, update: &InPlacePatch, now: Timestamp
         needs: Vec::new(),
         resizing: None,
     });
-    let mut resizing = state.resizing.take().unwrap_or(Resizing { amounts: BTreeMap::new(), pending: true });
+    let mut resizing = state.resizing.take().unwrap_or_default();
     resizing.pending = true;
-    for (container, amounts) in &update.resizing {
-        resizing.amounts.entry(container.clone()).or_default().extend(amounts);
+    for (name, amounts) in &update.resizing {
+        let found = pod.containers.iter().find(|container| container.name == *name);
+        let has = found.and_then(|container| container.resources.as_deref().copied()).unwrap_or_default();
+        let noted = resizing.amounts.entry(name.clone()).or_default();
+        for amount in amounts {
+            noted.entry(*amount).or_insert_with(|| has.get(*amount));
+        }
     }
     state.resizing = Some(resizing);
     state.resized.extend(update.resized.iter().cloned());
     (before.as_ref() != Some(&state)).then_some(state)
-}
-
-/// The bookkeeping of a Pod whose begun resize is settled: it has what its label's revision gives it.
-pub fn state_without_resize(pod: &PodFacts) -> Option<InPlaceState> {
-    let state = InPlaceState::parse(pod.in_place_state.as_deref()?)?;
-    state.resizing.as_ref()?;
-    Some(InPlaceState { resizing: None, ..state })
 }
 
 /// It waits for an image that cannot be pulled, and the kubelet has heard of all that there is.

@@ -21,6 +21,7 @@ fn pod(record: Option<(Option<&str>, &str)>, spec_image: &str, id: Option<&str>,
         InPlaceState {
             revision: "old".into(),
             patched_at: samples::time(PATCHED),
+            unready_since: None,
             generation: 3,
             termination_grace_seconds: 5,
             containers: [("app".into(), record)].into(),

@@ -94,6 +94,18 @@ impl Resources {
         }
     }
 
+    /// The same with another amount.
+    pub fn with(mut self, amount: Amount, number: Option<i64>) -> Self {
+        let place = match amount {
+            Amount::CpuLimit => &mut self.cpu_limit_millicores,
+            Amount::CpuRequest => &mut self.cpu_request_millicores,
+            Amount::MemoryLimit => &mut self.memory_limit_bytes,
+            Amount::MemoryRequest => &mut self.memory_request_bytes,
+        };
+        *place = number;
+        self
+    }
+
     fn each(&self) -> [Option<i64>; 4] {
         Amount::ALL.map(|amount| self.get(amount))
     }

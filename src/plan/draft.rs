@@ -49,6 +49,8 @@ pub struct Draft {
     pub growing: BTreeSet<Ordinal>,
     /// What cannot be made in place under `InPlaceOnly`: reasons, and the Pods that they hold for.
     pub blocked: Vec<(String, Vec<Box<str>>)>,
+    /// Pods that had to be known whole for their update, and were.
+    pub known_whole: usize,
     /// What stands in the way of Pods that should exist.
     pub failures: Vec<(&'static str, String)>,
     /// Ordinals for which this plan creates a Pod on the update revision, or, with priorities, deletes the old one for
@@ -266,8 +268,8 @@ impl Draft {
         let mut fences = Vec::new();
         for entry in &self.ledger {
             let Some(pod) = context.view.slot(entry.ordinal).and_then(Slot::pod) else { continue };
-            let pending =
-                *entry.uid == *pod.uid && (*entry.resource_version == *pod.resource_version || is_resize_pending(pod));
+            let pending = *entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version
+                || is_resize_pending(entry, pod);
             if pending && !self.is_touched(&pod.name) {
                 fences.push((std::sync::Arc::clone(pod), entry.ordinal));
             }
@@ -317,12 +319,13 @@ fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> 
         return moved;
     }
     let proved = proved_at(context, pod).is_none_or(|at| at <= context.view.now);
-    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved && !is_resize_pending(pod)
+    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved && !is_resize_pending(entry, pod)
 }
 
-/// A resize was begun, and one of its writes may still be on its way.
-fn is_resize_pending(pod: &PodFacts) -> bool {
-    InPlaceState::resizing_of(pod).is_some_and(|resizing| resizing.pending)
+/// A resize of the entry's Pod was begun, and one of its writes may still be on its way. Of another Pod none stands in
+/// the ledger: it was not Ready, and what made it Ready moved it past them.
+fn is_resize_pending(entry: &Disruption, pod: &PodFacts) -> bool {
+    *entry.uid == *pod.uid && InPlaceState::resizing_of(pod).is_some_and(|resizing| resizing.pending)
 }
 
 /// A Pod whose containers are, or are about to be, re-created in place.

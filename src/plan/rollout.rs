@@ -8,14 +8,14 @@ use super::grow;
 use super::lifecycle;
 use super::prepull;
 use super::revisions::Revision;
-use super::step::{Changes, Step, known_reason, patch_action, step};
+use super::step::{Changes, Step, known_reason, note_before_resize, patch_action, step};
 use super::view::{Holder, Member, Slot, View, short_name};
 use crate::api::names;
 use crate::inplace::decide::{InPlacePatch, Pace};
 use crate::inplace::patch::{PatchParts, pod_patch};
 use crate::inplace::state::InPlaceState;
 use crate::model::snapshot::HeldUpdate;
-use crate::model::{ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec, canonical};
+use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec, canonical};
 
 /// Marks the slots that the partition holds back.
 pub fn hold(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: &mut View) {
@@ -42,7 +42,7 @@ fn update_order(snapshot: &Snapshot, spec: &ValidSpec, update: &Revision, view: 
     order.sort_by_cached_key(|index| {
         let slot = &view.slots[*index];
         let gone = slot.pod().is_none_or(|pod| pod.is_terminating());
-        let updated = slot.member().is_some_and(|member| member.is_on(update))
+        let updated = slot.member().is_some_and(|member| member.is_made_from(update))
             || (gone && (slot.was_updated || being_replaced(slot)));
         if updated {
             return (0, PriorityKey::default());
@@ -305,11 +305,15 @@ fn in_place(
     let now = context.view.now;
     let runs = pod.containers.iter().any(|container| container.running.is_some());
     match &pod.gate {
-        // Nothing runs that traffic would have to be kept from.
-        Gate::Open if runs => {
+        Gate::Open if runs || is_starting(pod) => {
             let names: Vec<&str> = patch.rebuild.iter().map(|rebuild| &*rebuild.container).collect();
             let reason = format!("{} is re-created for revision {}", names.join(", "), context.revisions.update.name);
-            let action = turn_gate(pod, slot.ordinal, GateWhy::Close, now, reason);
+            let mut action = turn_gate(pod, slot.ordinal, GateWhy::Close, now, reason);
+            if let (Some(note), Action::PatchPodStatus { patch, .. }) =
+                (note_before_resize(context, pod, patch), &mut action)
+            {
+                patch["metadata"]["annotations"] = note["metadata"]["annotations"].clone();
+            }
             return draft.disrupt(context, slot, pod, action);
         }
         Gate::Closed { .. } => {
@@ -324,6 +328,7 @@ fn in_place(
                 return false;
             }
         }
+        // Nothing runs that traffic would have to be kept from.
         Gate::Open | Gate::Absent | Gate::Unset => {}
     }
     let taken = draft.disrupt(context, slot, pod, patch_action(context, slot, member, patch));
@@ -397,6 +402,15 @@ fn patch_due(context: Context<'_>, pod: &PodFacts, closed_since: Timestamp) -> T
     closed_since.saturating_add(SignedDuration::from_secs(wait_seconds)).unwrap_or(closed_since)
 }
 
+/// Its containers may start at any moment, and have by now, where the kubelet is about to say so.
+fn is_starting(pod: &PodFacts) -> bool {
+    let about_to = |container: &ContainerFacts| {
+        let reason = container.waiting_reason.as_deref().unwrap_or_default();
+        container.container_id.is_none() && matches!(reason, "" | "ContainerCreating" | "PodInitializing")
+    };
+    pod.started_at.is_some() && pod.containers.iter().any(about_to)
+}
+
 /// A Pod that waiting will not make Ready: it is not scheduled or not started, a container is
 /// refused or crashes, or it was never Ready since it was made or last patched.
 pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
@@ -414,8 +428,11 @@ pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
     if stuck {
         return true;
     }
-    let patched_at = pod.in_place_state.as_deref().and_then(InPlaceState::parse).map(|state| state.patched_at);
-    let begun = pod.started_at.max(patched_at).unwrap_or(now);
+    let state = pod.in_place_state.as_deref().and_then(InPlaceState::parse);
     let lost_at = pod.ready.and_then(|ready| ready.since);
+    if state.as_ref().is_some_and(|state| state.unready_since.is_some() && state.unready_since == lost_at) {
+        return !pod.is_ready_condition();
+    }
+    let begun = pod.started_at.max(state.map(|state| state.patched_at)).unwrap_or(now);
     lost_at.is_none_or(|lost| lost <= begun.saturating_add(SignedDuration::from_secs(CLOCK_SECONDS)).unwrap_or(begun))
 }

@@ -153,8 +153,9 @@ impl Counts {
             }
             if let Some(slot) = slot {
                 counts.slots_available += usize::from(available);
-                let unlabelled = slot.member().is_some_and(|member| member.unlabelled().is_some());
-                counts.under_way += usize::from(unlabelled || is_under_way(context, pod));
+                let unfinished =
+                    slot.member().is_some_and(|member| member.half_resized || member.unlabelled().is_some());
+                counts.under_way += usize::from(unfinished || is_under_way(context, pod));
                 if !updated {
                     counts.outdated += 1;
                     counts.held += usize::from(slot.held);
@@ -183,7 +184,7 @@ fn updated_ordinals(context: Context<'_>, draft: &Draft) -> Ranges {
             .slots
             .iter()
             .filter(|slot| match &slot.holder {
-                Holder::Member(member) if member.is_on(update) => true,
+                Holder::Member(member) if member.is_made_from(update) => true,
                 Holder::Member(member) if !member.pod.is_terminating() => draft.updated.contains(&slot.ordinal),
                 _ => slot.was_updated || draft.updated.contains(&slot.ordinal),
             })

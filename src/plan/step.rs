@@ -14,7 +14,7 @@ use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::decide::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
 use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_note, resize_patch};
 use crate::inplace::restart::Rules;
-use crate::inplace::state::{InPlaceState, next_state, state_before_resize, state_without_resize};
+use crate::inplace::state::{InPlaceState, next_state, state_before_resize};
 use crate::model::{AnnotationRules, FieldKind, PodFacts, canonical};
 
 /// How soon a dry run that a policy denied is tried again.
@@ -173,12 +173,12 @@ fn ask(draft: &mut Draft, pod: &PodFacts, inquiry: Inquiry) {
 
 /// Whether the whole Pod is known; else it is asked for, when its turn has come.
 fn knows_whole(context: Context<'_>, draft: &mut Draft, pod: &PodFacts) -> bool {
-    let known = &context.snapshot.answers.whole_pods;
-    if known.contains_key(&pod.uid) {
+    if context.snapshot.answers.whole_pods.contains_key(&pod.uid) {
+        draft.known_whole += 1;
         return true;
     }
     let asked = draft.questions.iter().filter(|question| matches!(question, Question::WholePod { .. })).count();
-    if known.len() + asked < WHOLE_PODS_MAX {
+    if draft.known_whole + asked < WHOLE_PODS_MAX {
         draft.questions.insert(Question::WholePod { name: pod.name.clone(), uid: pod.uid.clone() });
     } else {
         draft.wake_in(context.view.now, 1);
@@ -196,6 +196,14 @@ pub fn known_reason(reason: &str) -> &'static str {
     }
 }
 
+/// What is written before the resize of an update; `None`: there is none, or the Pod has it.
+pub fn note_before_resize(context: Context<'_>, pod: &PodFacts, update: &InPlacePatch) -> Option<Value> {
+    if update.resize.is_empty() {
+        return None;
+    }
+    state_before_resize(pod, update, context.view.now).map(|state| resize_note(pod, &state))
+}
+
 /// The patch of a Pod to the update revision.
 pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: &InPlacePatch) -> Action {
     let revision = &context.revisions.update;
@@ -206,13 +214,12 @@ pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: 
         Pace::Gate => PatchWhy::InPlace,
     };
     let state: Option<InPlaceState> = match update.pace {
-        Pace::Free => state_without_resize(pod),
-        Pace::Slot | Pace::Gate => Some(next_state(pod, update, &revision.hash, context.view.now)),
+        Pace::Free if !member.half_resized => None,
+        // Of a resize that was begun too: what it left is waited for from now on.
+        Pace::Free | Pace::Slot | Pace::Gate => Some(next_state(pod, update, &revision.hash, context.view.now)),
     };
-    let resize = resize_patch(pod, update).map(|patch| {
-        let note = state_before_resize(pod, update, context.view.now).map(|state| resize_note(pod, &state));
-        Box::new(Resize { note, patch })
-    });
+    let resize = resize_patch(pod, update)
+        .map(|patch| Box::new(Resize { note: note_before_resize(context, pod, update), patch }));
     let whole = context.snapshot.answers.whole_pods.get(&pod.uid);
     let tolerations = whole.and_then(|whole| whole.pointer("/spec/tolerations")).and_then(Value::as_array);
     let paths: Vec<&str> = update.differences.iter().map(|difference| difference.path.as_str()).collect();
@@ -237,6 +244,7 @@ pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: 
         resize,
         patch: Box::new(patch),
         reason: match paths.as_slice() {
+            [] if update.resize.is_empty() => format!("revision {} changes nothing of it", revision.name),
             [] if !update.resize.is_empty() => {
                 format!("a resize that was begun is taken back to revision {}", revision.name)
             }

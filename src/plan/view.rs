@@ -65,8 +65,14 @@ pub struct Shown {
 }
 
 impl Member {
+    /// It is what the revision makes, in all parts.
     pub fn is_on(&self, revision: &Revision) -> bool {
-        !self.half_resized && matches!(&self.on, On::Known(on) if on.hash == revision.hash)
+        !self.half_resized && self.is_made_from(revision)
+    }
+
+    /// The same, but for what a resize that was begun may have left.
+    pub fn is_made_from(&self, revision: &Revision) -> bool {
+        matches!(&self.on, On::Known(on) if on.hash == revision.hash)
     }
 
     /// The revision that the Pod is on and whose hash its label does not hold: a native full name, or none.

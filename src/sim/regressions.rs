@@ -90,6 +90,15 @@ fn condemned_pods_that_cannot_run_do_not_hold_each_other_up() {
     tell(5, &calm(1, 10), &set(5, json!({"maxUnavailable": 2})), &story);
 }
 
+/// The controller's clock is behind its kubelets': that two Pods were never Ready since their patch could not be told by it,
+/// and the higher one waited for the lower one for ever.
+#[test]
+fn condemned_pods_that_were_never_ready_again_are_known_whatever_the_clock() {
+    let story = [(60 * SECOND, use_template("unready")), (90 * SECOND, Step::Spec(json!({"replicas": 0})))];
+    let swarm = Swarm { clock_behind_ms: 40_000, ..calm(1, 10) };
+    tell_both(5, &swarm, &set(4, json!({"maxUnavailable": 2})), &story);
+}
+
 #[test]
 fn a_healthy_condemned_pod_does_not_wait_for_a_lower_one() {
     let story = [

@@ -149,6 +149,9 @@ fn a_bounded_number_of_whole_pods_is_read_for_tolerations() {
     template["spec"]["tolerations"] = json!([{"key": "mine", "operator": "Exists"}]);
     let mut world = World::settled(40, json!({}));
     change(&mut world, &template);
+    // Others, of a revision that nobody knows, were read for another reason and wait behind the partition.
+    let others = (0..20).map(|other| (format!("other-{other}").into(), Arc::new(json!({}))));
+    world.answers.whole_pods = others.collect();
     let asked = world.plan().questions;
     assert_eq!(asked.len(), 16);
     for question in asked {
@@ -302,7 +305,7 @@ fn half_resized(mut world: World, seconds_ago: i64) -> World {
     let Some(Action::PatchPod { resize: Some(resize), .. }) = plan.disruptions.first() else { panic!("{plan:?}") };
     let note = resize.note.as_ref().expect("it says what is begun");
     let state = note.pointer("/metadata/annotations").unwrap()[names::IN_PLACE_STATE_ANNOTATION].as_str().unwrap();
-    assert!(state.contains(r#""resizing":{"amounts":{"app":["requests.cpu"]},"pending":true}"#), "{state}");
+    assert!(state.contains(r#""resizing":{"amounts":{"app":{"requests.cpu":"#), "{state}");
     let pod = &mut world.pods[2];
     pod.in_place_state = Some(state.into());
     let wanted = Resources { cpu_request_millicores: Some(64_000), ..Resources::default() };
@@ -367,6 +370,118 @@ fn a_resize_half_done_keeps_its_entry_until_no_write_can_come() {
     world.pods[2].in_place_state = Some(state.into());
     world.pods[2].resource_version = "203".into();
     assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+}
+
+/// The entry is of the Pod that was there before: no write of the new one stands in it.
+#[test]
+fn a_resize_half_done_does_not_keep_the_entry_of_the_pod_before() {
+    let mut world = half_resized(resizing(json!({})), 60);
+    world.status.disrupted[0].uid = "before".into();
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 2, name: "web-2".into() }]);
+}
+
+/// What the kubelet has still to do is waited for from the last write on, not from the start of the Pod.
+#[test]
+fn a_resize_that_was_taken_back_has_its_whole_time() {
+    let mut world = half_resized(resizing(json!({})), 6000);
+    world.spec["template"] = with_cpu("1");
+    let one = Resources { cpu_request_millicores: Some(1000), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(one));
+    let plan = world.plan();
+    let Some(Action::PatchPod { patch, why: PatchWhy::Metadata, .. }) = plan.actions.iter().flatten().next() else {
+        panic!("{plan:?}")
+    };
+    let state = patch.pointer("/metadata/annotations").unwrap()[names::IN_PLACE_STATE_ANNOTATION].as_str().unwrap();
+    assert!(InPlaceState::parse(state).is_some_and(|state| state.patched_at == at(0) && state.resizing.is_none()));
+    assert_ne!(condition(&plan, "Progressing").1, "Complete");
+}
+
+/// An autoscaler had given it more, and the resize was refused: it has what it had.
+#[test]
+fn what_a_pod_had_before_a_resize_that_never_came_is_left_alone() {
+    let mut world = resizing(json!({}));
+    let more = Resources { cpu_request_millicores: Some(1300), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(more));
+    let mut world = half_resized(world, 60);
+    world.pods[2].containers[0].resources = Some(Box::new(more));
+    world.spec["template"] = with_cpu("1");
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2"]);
+    assert_eq!(resize_of(&plan), None);
+}
+
+/// A container that a resize restarts is not restarted under traffic to take the resize back.
+#[test]
+fn a_resize_that_restarts_is_taken_back_out_of_service() {
+    let sized = |cpu: &str| {
+        let mut template = with_cpu(cpu);
+        template["spec"]["containers"][0]["resizePolicy"] =
+            json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+        template
+    };
+    let mut world = resizing(json!({}));
+    world.revisions.clear();
+    let (old, new) = (sized("1"), sized("64"));
+    for (number, template) in [(1, &old), (2, &new)] {
+        world.add_revision(template, number);
+    }
+    for pod in &mut world.pods {
+        pod.labels.insert(names::REVISION_LABEL.into(), world.revisions[0].hash.clone());
+    }
+    world.spec["template"] = new;
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["close web-2"]);
+    let Some(Action::PatchPodStatus { patch, .. }) = plan.disruptions.first() else { panic!("{plan:?}") };
+    let annotations = patch.pointer("/metadata/annotations").expect("the note goes with the gate");
+    world.pods[2].in_place_state = annotations[names::IN_PLACE_STATE_ANNOTATION].as_str().map(Into::into);
+    world.pods[2].gate = Gate::Closed { since: Some(at(5)), reason: "ContainerRebuilding".into() };
+    world.pods[2].ready = Some(ReadyFacts { status: false, since: Some(at(5)) });
+    world.pods[2].resource_version = "202".into();
+    world.status.disrupted.clone_from(&plan.status.disrupted);
+    let plan = world.plan();
+    assert!(resize_of(&plan).is_some_and(|resize| resize.note.is_none()), "{plan:?}");
+
+    // The resize is done, the rest is not, and the gate is open again when the template turns back.
+    let much = Resources { cpu_request_millicores: Some(64_000), ..Resources::default() };
+    world.pods[2].containers[0].resources = Some(Box::new(much));
+    world.pods[2].containers[0].status_resources = Some(Box::new(much));
+    (world.pods[2].gate, world.pods[2].ready) = (Gate::Open, Some(ReadyFacts { status: true, since: Some(at(2)) }));
+    world.spec["template"] = old;
+    assert_eq!(deeds(&world.plan()), ["close web-2"]);
+}
+
+/// The kubelet may have started the old container already, and say so a moment later.
+#[test]
+fn a_pod_that_is_starting_is_taken_out_of_service_before_it_is_patched() {
+    let mut world = World::rolling(1, json!({}));
+    let new = &mut world.pods[0];
+    (new.ready, new.containers_ready, new.phase) = (None, false, PodPhase::Pending);
+    new.containers[0] = ContainerFacts { name: "app".into(), image: "app:v1".into(), ..ContainerFacts::default() };
+    assert_eq!(deeds(&world.plan()), ["close web-0"]);
+    world.pods[0].gate = Gate::Closed { since: Some(at(1)), reason: "ContainerRebuilding".into() };
+    assert_eq!(deeds(&world.plan()), ["patch web-0"]);
+    // One whose image cannot be pulled starts nothing.
+    world.pods[0].gate = Gate::Open;
+    world.pods[0].containers[0].waiting_reason = Some("ImagePullBackOff".into());
+    assert_eq!(deeds(&world.plan()), ["patch web-0"]);
+}
+
+/// The controller's clock is behind its kubelets': what it wrote down of them tells.
+#[test]
+fn a_pod_that_was_never_ready_since_its_patch_is_known_by_its_kubelets_clock() {
+    let mut world = World::rolling(1, json!({}));
+    world.pods[0] = lost(pod(0, "app:v1"));
+    let update = crate::inplace::InPlacePatch::default();
+    let mut state = crate::inplace::next_state(&world.pods[0], &update, "hash", at(100));
+    assert!(super::super::rollout::cannot_run(
+        &PodFacts { in_place_state: Some(state.to_json().into()), ..world.pods[0].clone() },
+        at(0)
+    ));
+    state.unready_since = Some(at(70));
+    assert!(!super::super::rollout::cannot_run(
+        &PodFacts { in_place_state: Some(state.to_json().into()), ..world.pods[0].clone() },
+        at(0)
+    ));
 }
 
 /// A resize that others asked for has no part in ours.

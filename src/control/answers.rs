@@ -67,7 +67,10 @@ impl TemplateCache {
 
 /// What [`unknown_fields`] said of templates, by hash, for all sets.
 #[derive(Default)]
-pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, (Option<Box<str>>, Instant)>>);
+pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, Told>>);
+
+/// What was said, and when.
+type Told = (Option<Box<str>>, Instant);
 
 impl UnknownFieldsCache {
     const COUNT_MAX: usize = 512;

@@ -68,7 +68,7 @@ The manager's flag sets it by hand:
 | | budget, ledger | readiness gate | writes to the Pod |
 |---|---|---|---|
 | labels, annotations, tolerations | none | left alone | 1 |
-| probes, volume sources, resources with `NotRequired` | a slot, until the Pod has been available for `minReadySeconds` since the patch | left alone | 1, and 1 for a resize |
+| probes, volume sources, resources with `NotRequired` | a slot, until the Pod has been available for `minReadySeconds` since the patch | left alone | 1, and 2 for a resize |
 | what re-creates containers | a slot | closed before, opened after | 3, and 1 for a resize |
 
 Order, partition, pause and `OnDelete` hold for all of them. With `minReadySeconds` longer than a probe takes to fail (`periodSeconds` times
@@ -76,7 +76,8 @@ Order, partition, pause and `OnDelete` hold for all of them. With `minReadySecon
 
 Everything goes in one strategic merge patch, by the names of containers, volumes, variables and the paths of mounts, with the UID and the resourceVersion of the
 Pod that was decided about. So what admission added stays: the token's volume and mounts, sidecars, tolerations, variables. `envFrom` has no keys and is
-written as a whole. Resources go first, through `pods/resize`; should the manager end between the two, it finds the resources done and writes the rest.
+written as a whole. Resources go first, through `pods/resize`; what is begun is noted in the Pod's bookkeeping before, with the closing of the gate where there is one. Should the manager
+end between the two, the rest is written, or, where the template has changed meanwhile, the resize taken back.
 
 ## When it is done
 

@@ -398,8 +398,13 @@ fn patch_due(context: Context<'_>, pod: &PodFacts, closed_since: Timestamp) -> T
         // The condition's time was cut to whole seconds when it was written.
         seconds => seconds.saturating_add(1),
     };
-    let wait_seconds = if pod.is_ready() { grace_seconds.max(KUBELET_SECONDS) } else { grace_seconds };
-    closed_since.saturating_add(SignedDuration::from_secs(wait_seconds)).unwrap_or(closed_since)
+    let later = |time: Timestamp, seconds: i64| time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(time);
+    if pod.is_ready() {
+        return later(closed_since, grace_seconds.max(KUBELET_SECONDS));
+    }
+    // By the kubelet's clock, which may be another.
+    let unready_since = pod.ready.and_then(|ready| ready.since).unwrap_or(closed_since);
+    later(unready_since.clamp(closed_since, later(closed_since, KUBELET_SECONDS)), grace_seconds)
 }
 
 /// Its containers may start at any moment, and have by now, where the kubelet is about to say so.
@@ -411,12 +416,12 @@ fn is_starting(pod: &PodFacts) -> bool {
     pod.started_at.is_some() && pod.containers.iter().any(about_to)
 }
 
-/// A Pod that waiting will not make Ready: it is not scheduled or not started, a container is
+/// A Pod that waiting will not make Ready: it has ended, is not scheduled or not started, a container is
 /// refused or crashes, or it was never Ready since it was made or last patched.
 pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
     // The kubelet writes times in whole seconds.
     const CLOCK_SECONDS: i64 = 2;
-    if pod.phase == PodPhase::Pending || pod.unschedulable || pod.started_at.is_none() {
+    if pod.is_terminal() || pod.phase == PodPhase::Pending || pod.unschedulable || pod.started_at.is_none() {
         return true;
     }
     let stuck = pod.containers.iter().any(|container| {

@@ -99,6 +99,18 @@ fn condemned_pods_that_were_never_ready_again_are_known_whatever_the_clock() {
     tell_both(5, &swarm, &set(4, json!({"maxUnavailable": 2})), &story);
 }
 
+/// Each waited for the lower one to come back.
+#[test]
+fn condemned_pods_that_have_ended_do_not_hold_each_other_up() {
+    let story = [
+        (60 * SECOND, Step::Spec(json!({"ordinals": {"start": 2}}))),
+        (60 * SECOND + 500, Step::Evict(0)),
+        (60 * SECOND + 501, Step::Evict(1)),
+    ];
+    tell_both(5, &calm(1, 10), &set(2, json!({})), &story);
+    tell_both(5, &calm(1, 300), &set(2, json!({})), &story);
+}
+
 #[test]
 fn a_healthy_condemned_pod_does_not_wait_for_a_lower_one() {
     let story = [

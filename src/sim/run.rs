@@ -304,8 +304,14 @@ impl World {
         }
         let wanted = with_defaults(&spec.template);
         let mut shown = template_of_pod(&object.value, &wanted);
-        // What a Pod was made from cannot be known where its label was changed by hand.
-        let lied = self.script.steps.iter().any(|(_, step)| matches!(step, Step::LieAboutRevision(_)));
+        // What a Pod was made from cannot be known where its label was changed by hand, or its revision went with a set
+        // that it outlived, or was trimmed before the Pod came.
+        let has = |of: fn(&Step) -> bool| self.script.steps.iter().any(|(_, step)| of(step));
+        let outlived =
+            has(|step| matches!(step, Step::StripOwner(_))) && has(|step| matches!(step, Step::DeleteSet { .. }));
+        let lied = has(|step| matches!(step, Step::LieAboutRevision(_)))
+            || outlived
+            || self.oracle.made_late.contains(&object.uid);
         // Labels and annotations that the template does not have: none of an older template may stay.
         for stale in ["/metadata/annotations/note", "/metadata/labels/tier"] {
             if !lied && object.value.pointer(stale).is_some() && wanted.pointer(stale).is_none() {

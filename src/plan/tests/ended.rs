@@ -39,6 +39,19 @@ fn a_pod_that_fails_at_once_is_replaced_after_a_pause() {
     assert_eq!(deeds(&world.plan()), ["delete web-0"], "whoever marks it does not want to wait");
 }
 
+/// Each would wait for the lower one to come back.
+#[test]
+fn condemned_pods_that_have_ended_go_in_order() {
+    let mut world = World::settled(0, json!({}));
+    world.spec["podManagementPolicy"] = json!("OrderedReady");
+    world.pods = vec![pod(0, "app:v1"), pod(1, "app:v1")];
+    for pod in &mut world.pods {
+        pod.phase = PodPhase::Failed;
+        pod.ready = Some(ReadyFacts { status: false, since: Some(at(5)) });
+    }
+    assert_eq!(deeds(&world.plan()), ["delete web-1"]);
+}
+
 /// A Pod comes and goes for eleven minutes, looked at every five seconds.
 #[test]
 fn a_pod_that_is_replaced_over_and_over_is_no_progress() {

@@ -112,7 +112,9 @@ async fn everything_at_once_stays_in_the_pod(space: Space) -> Result {
 
 async fn a_bad_probe_stops_at_one_pod_and_is_mended_without_a_restart(space: Space) -> Result {
     let probed = |path: &str| template(json!({"readinessProbe": {"httpGet": {"path": path}}}), json!({}));
-    space.create(super::set("web", super::with(probed("/readyz"), json!({"replicas": 2})))).await?;
+    space
+        .create(super::set("web", super::with(probed("/readyz"), json!({"replicas": 2, "minReadySeconds": 10}))))
+        .await?;
     let before: Vec<_> = settled(&space).await?.iter().map(crate::containers::Seen::of).collect();
     space.edit("web", probed("/no-such-page")).await?;
     space.pod_is("web-1", "not ready by its probe", |pod| !is_ready(pod)).await?;

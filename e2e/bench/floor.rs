@@ -1,9 +1,9 @@
-//! The floor: the writes that a controller cannot do without, made by a bare client that decides nothing.
+//! The floor: the writes that the manager cannot do without, made by a bare client that decides nothing.
 //!
-//! Create: of each set a ControllerRevision and a status at first and at last; a POST of each Pod, and a PATCH of its
-//! readiness gate when its containers are ready. Update: the same for the sets; each gate is closed, the image patched
-//! with the revision's label, the gate opened when the new container runs. Scale: the two statuses of each set, a
-//! DELETE of each Pod.
+//! Create: of each set a ControllerRevision, a status at first and at last, and an event; a POST of each Pod, and a PATCH
+//! of its readiness gate when its containers are ready. Update: the same for the sets; each gate is closed, the image
+//! patched with the revision's label, the gate opened when the new container runs. Scale: the two statuses and the event
+//! of each set, a DELETE of each Pod.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,6 +15,7 @@ use asts::api::names::{
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ pub async fn client(kubeconfig: &Path) -> Result<kube::Client> {
 pub struct Floor {
     sets: Api<DynamicObject>,
     revisions: Api<ControllerRevision>,
+    events: Api<Event>,
     pods: Api<Pod>,
     shape: Shape,
     changes: UnboundedReceiver<Change>,
@@ -61,6 +63,7 @@ impl Floor {
         Self {
             sets: Sets::api(client.clone(), namespace, KIND),
             revisions: Api::namespaced(client.clone(), namespace),
+            events: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client, namespace),
             shape,
             changes,
@@ -74,8 +77,9 @@ impl Floor {
             let pods = self.pods.clone();
             move |(owner, ordinal)| post(pods.clone(), owner, ordinal)
         });
+        let events = self.publish(&owners, "SuccessfulCreate");
         let gates = open_gates(&mut self.changes, self.pods.clone(), room, self.shape.pods(), image("v1"));
-        tokio::try_join!(posts, gates)?;
+        tokio::try_join!(posts, gates, events)?;
         self.tell(&owners, "v1").await
     }
 
@@ -86,8 +90,9 @@ impl Floor {
             let pods = self.pods.clone();
             move |(owner, ordinal)| close_and_patch(pods.clone(), pod_name(&owner, ordinal))
         });
+        let events = self.publish(&owners, "SuccessfulUpdateInPlace");
         let gates = open_gates(&mut self.changes, self.pods.clone(), room, self.shape.pods(), image("v2"));
-        tokio::try_join!(patches, gates)?;
+        tokio::try_join!(patches, gates, events)?;
         self.tell(&owners, "v2").await
     }
 
@@ -95,8 +100,10 @@ impl Floor {
         let owners = self.begin(None).await?;
         let pods = self.pods.clone();
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        for_each(self.slots(&owners), room, move |(owner, ordinal)| remove(pods.clone(), pod_name(&owner, ordinal)))
-            .await?;
+        let gone = for_each(self.slots(&owners), room, move |(owner, ordinal)| {
+            remove(pods.clone(), pod_name(&owner, ordinal))
+        });
+        tokio::try_join!(gone, self.publish(&owners, "SuccessfulDelete"))?;
         self.tell(&owners, "v2").await
     }
 
@@ -124,6 +131,12 @@ impl Floor {
             write_status(self.sets.clone(), owner, tag.to_owned(), replicas)
         })
         .await
+    }
+
+    /// An event of each set.
+    fn publish(&self, owners: &[Owner], reason: &'static str) -> impl Future<Output = Result> + use<> {
+        let (owners, events) = (owners.to_vec(), self.events.clone());
+        for_each(owners, Arc::new(Semaphore::new(AT_ONCE)), move |owner| publish(events.clone(), owner, reason))
     }
 
     /// Each set with each of its ordinals.
@@ -166,15 +179,39 @@ async fn record(revisions: Api<ControllerRevision>, owner: Owner, tag: String) -
 
 async fn write_status(sets: Api<DynamicObject>, owner: Owner, tag: String, replicas: usize) -> Result {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    // As many as a set has.
+    let conditions: Vec<Value> = ["Available", "InPlaceUpdateBlocked", "Paused", "Progressing", "ReplicaFailure"]
+        .into_iter()
+        .map(|type_| {
+            json!({
+                "type": type_, "status": "True", "reason": "OfTheBenchmark", "message": "nothing to say of it",
+                "observedGeneration": 1, "lastTransitionTime": now,
+            })
+        })
+        .collect();
     let status = json!({"status": {
         "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas,
         "updateRevision": format!("{}-{}", owner.name, revision_hash(&tag)),
-        "conditions": [{
-            "type": "Progressing", "status": "True", "reason": "Progressing", "message": "", "lastTransitionTime": now,
-        }],
+        "conditions": conditions,
     }});
     let parameters = PatchParams::default();
     sets.patch_status(&owner.name, &parameters, &Patch::Merge(status)).await.context(format!("tell {}", owner.name))?;
+    Ok(())
+}
+
+async fn publish(events: Api<Event>, owner: Owner, reason: &'static str) -> Result {
+    let event = json!({
+        "metadata": {"generateName": format!("{}.", owner.name)},
+        "eventTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        "reportingController": "apps.asts.dev/asts-bench", "reportingInstance": "asts-bench",
+        "reason": reason, "action": "Create", "note": "done to all Pods", "type": "Normal",
+        "regarding": {
+            "apiVersion": "apps.asts.dev/v1beta1", "kind": KIND, "namespace": events.namespace().unwrap_or_default(),
+            "name": owner.name, "uid": owner.uid,
+        },
+    });
+    let event: Event = serde_json::from_value(event)?;
+    events.create(&PostParams::default(), &event).await.context(format!("tell of set {}", owner.name))?;
     Ok(())
 }
 

@@ -201,7 +201,7 @@ async fn scale_strategy_caps_unavailable_pods(space: Space) -> Result {
     let pods = space.pods_of("web").await?;
     let made = |name: &str| {
         let pod = pods.iter().find(|pod| pod_name(pod) == name).context(name)?;
-        Ok::<_, Failure>(pod.metadata.creation_timestamp.as_ref().context("a time")?.0.as_second())
+        Ok::<_, crate::harness::Failure>(pod.metadata.creation_timestamp.as_ref().context("a time")?.0.as_second())
     };
     let (first, last) = (made("web-2")?, made("web-7")?);
     ensure!(last - first >= 3, "web-7 came {} s after web-2", last - first);

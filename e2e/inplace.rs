@@ -1,6 +1,5 @@
 //! What is changed in a running Pod, how traffic is kept away meanwhile, and when the Pod goes.
 
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};

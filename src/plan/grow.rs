@@ -116,7 +116,8 @@ fn grow(context: Context<'_>, draft: &mut Draft, slot: &Slot) -> bool {
             continue;
         }
         let refused = refusal(context, claim);
-        let broken = slot.pod().is_some_and(|pod| !pod.is_ready());
+        // Nothing that the others would miss.
+        let broken = slot.pod().is_some_and(|pod| !pod.is_ready() || !context.view.hooks.let_count(pod));
         if refused.is_none() && !broken && !has_turn(context, draft, slot.ordinal) {
             continue;
         }

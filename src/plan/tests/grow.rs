@@ -88,6 +88,23 @@ impl World {
     }
 }
 
+/// Two Pods that their hook has let go, and that are wanted again: neither is missed, and neither waits for the other.
+#[test]
+fn claims_of_pods_that_a_hook_keeps_down_do_not_wait_for_each_other() {
+    let mut world = World::growing(json!({}));
+    let hook = json!({"labelsHandler": {"hold": "true"}});
+    world.spec["lifecycle"] = json!({"preDelete": hook, "preNormal": hook});
+    for pod in &mut world.pods {
+        pod.labels.insert("hold".into(), "true".into());
+    }
+    for ordinal in [1, 2] {
+        world.pods[ordinal].labels.remove("hold");
+        world.pods[ordinal].labels.insert(names::HOOK_STATE_LABEL.into(), "PreparingDelete".into());
+    }
+    let deeds = deeds(&world.answered());
+    assert!(deeds.contains(&"grow data-web-2".to_owned()), "{deeds:?}");
+}
+
 #[test]
 fn claims_grow_one_after_another_and_no_pod_is_taken_down() {
     let mut world = World::growing(json!({}));

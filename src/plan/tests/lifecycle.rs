@@ -479,3 +479,16 @@ fn after_an_update_in_place_a_pod_is_called_normal_by_its_hook_too() {
     online.pods[0].labels.insert("online".into(), "true".into());
     assert_eq!(moves(&online.plan()), ["open web-0 -> Normal"]);
 }
+
+/// Both were told as condemned Pods, and let go; then their ordinals came back, and the rollout wants them.
+#[test]
+fn pods_that_were_let_go_and_are_wanted_again_do_not_wait_for_each_other() {
+    let hooks = json!({"preDelete": hook(true), "inPlaceUpdate": hook(true), "preNormal": hook(false)});
+    let mut world = world(3, json!({"podUpdatePolicy": "ReCreate"}), hooks);
+    in_state(&mut world.pods[0], HookState::Normal, 50);
+    for index in [1, 2] {
+        in_state(&mut world.pods[index], HookState::PreparingDelete, 30);
+        release(&mut world.pods[index]);
+    }
+    assert_eq!(moves(&world.plan()), ["delete web-2"]);
+}

@@ -49,6 +49,10 @@ impl World {
         let alive = self.wire.as_ref().is_some_and(|wire| {
             wire.managers.get(call.manager).is_some_and(|manager| manager.alive && manager.epoch == call.epoch)
         });
+        let given_up = !alive || call.answer.as_ref().is_none_or(tokio::sync::oneshot::Sender::is_closed);
+        if let Some(request) = &mut call.request {
+            request.abandoned = given_up;
+        }
         let reply = match call.fault {
             Some(Fault::CrashBefore) if alive => return self.crash_manager(call.manager),
             Some(Fault::Refuse(code)) => {

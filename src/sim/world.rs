@@ -12,7 +12,7 @@ use super::oracle::Oracle;
 use super::random::Random;
 use super::run::Phase;
 use super::script::{Script, Swarm};
-use super::store::{Change, Kind, Store};
+use super::store::{Change, Kind, Object, Store};
 use super::wire::{Wire, WireEvent};
 
 pub const SET: &str = "web";
@@ -259,9 +259,14 @@ impl World {
                 }
             }
             (Kind::Claim, Some(object)) => {
-                if object.is_terminating() {
+                let owners = |object: &Object| object.value.pointer("/metadata/ownerReferences").cloned();
+                let has_others = change.before.as_ref().is_some_and(|before| owners(before) != owners(object));
+                // A late write may give it an owner that is gone.
+                if object.is_terminating() || has_others {
                     self.collect_soon();
-                } else if object.claim().is_some_and(|claim| claim.capacity_bytes != claim.requested_bytes) {
+                }
+                let grows = object.claim().is_some_and(|claim| claim.capacity_bytes != claim.requested_bytes);
+                if grows && !object.is_terminating() {
                     let delay = self.random.range(20, 1500);
                     self.after(delay, Event::Bind { name });
                 }

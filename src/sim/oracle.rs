@@ -348,11 +348,15 @@ impl Oracle {
         if set.is_some_and(|set| !set.status.disrupted.iter().any(is_it)) {
             return Err(format!("ledger: {} is taken down and does not stand in it", pod.name));
         }
-        let legal = window.iter().any(|state| {
-            let others =
-                self.outstanding.keys().filter(|other| **other != ordinal && state.spec.slots.contains(**other));
-            others.count() < state.spec.rolling.max_unavailable
-        });
+        // It is out of service already, though its kubelet has not said so: another step of the same disruption.
+        let goes_on = matches!(pod.gate, Gate::Closed { .. })
+            && self.outstanding.get(&ordinal).is_some_and(|entry| entry.uid == pod.uid);
+        let legal = goes_on
+            || window.iter().any(|state| {
+                let others =
+                    self.outstanding.keys().filter(|other| **other != ordinal && state.spec.slots.contains(**other));
+                others.count() < state.spec.rolling.max_unavailable
+            });
         if !legal {
             let others: Vec<&Ordinal> = self.outstanding.keys().collect();
             return Err(format!("S4: {} is taken down while {others:?} are down", pod.name));

@@ -201,7 +201,7 @@ async fn write_status(sets: Api<DynamicObject>, owner: Owner, tag: String, repli
 
 async fn publish(events: Api<Event>, owner: Owner, reason: &'static str) -> Result {
     let event = json!({
-        "metadata": {"generateName": format!("{}.", owner.name)},
+        "metadata": {"generateName": format!("{}-", owner.name)},
         "eventTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
         "reportingController": "apps.asts.dev/asts-bench", "reportingInstance": "asts-bench",
         "reason": reason, "action": "Create", "note": "done to all Pods", "type": "Normal",

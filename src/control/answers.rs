@@ -1,8 +1,7 @@
 //! Finds out what a plan asks for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::future::join_all;
@@ -10,7 +9,6 @@ use futures::stream;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::cache::pod::PodObject;
 use super::cache::revision::RevisionObject;
@@ -23,7 +21,6 @@ use crate::model::revision::revision_name;
 use crate::model::{FieldKind, LivePod, Selector, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
-use crate::plan::revisions::template_hash;
 
 /// Reads of one set at the same time.
 const READS_MAX: usize = 8;
@@ -31,68 +28,6 @@ const READS_MAX: usize = 8;
 const SINGLE_READS_MAX: usize = 4;
 /// Pods that one list may name, and objects of one page.
 const LIST_PAGE: usize = 250;
-
-/// What the apiserver said about templates, for all sets.
-#[derive(Default)]
-pub struct TemplateCache(Mutex<HashMap<Box<str>, (TemplateAnswer, Instant)>>);
-
-impl TemplateCache {
-    const COUNT_MAX: usize = 512;
-
-    fn lifetime(answer: &TemplateAnswer) -> Duration {
-        match answer {
-            TemplateAnswer::Defaulted(_) => Duration::from_secs(24 * 3600),
-            TemplateAnswer::Invalid(_) => Duration::from_secs(60),
-            TemplateAnswer::Unavailable => Duration::from_secs(30),
-        }
-    }
-
-    pub fn get(&self, hash: &str) -> Option<TemplateAnswer> {
-        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (answer, since) = answers.get(hash)?;
-        (since.elapsed() < Self::lifetime(answer)).then(|| answer.clone())
-    }
-
-    fn put(&self, hash: &str, answer: TemplateAnswer) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= Self::COUNT_MAX {
-            let oldest = answers.iter().min_by_key(|(_, (_, since))| *since).map(|(hash, _)| hash.clone());
-            if let Some(oldest) = oldest {
-                answers.remove(&oldest);
-            }
-        }
-        answers.insert(hash.into(), (answer, Instant::now()));
-    }
-}
-
-/// What [`unknown_fields`] said of templates, by hash, for all sets.
-#[derive(Default)]
-pub struct UnknownFieldsCache(Mutex<HashMap<Box<str>, Told>>);
-
-/// What was said, and when.
-type Told = (Option<Box<str>>, Instant);
-
-impl UnknownFieldsCache {
-    const COUNT_MAX: usize = 512;
-    /// The apiserver may be another one by then.
-    const KEPT: Duration = Duration::from_secs(3600);
-
-    /// The same as [`unknown_fields`], asked once a template.
-    pub async fn look(&self, apiserver: &Apiserver, namespace: &str, template: &Value) -> Option<Box<str>> {
-        let hash = template_hash(template);
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        if let Some((told, _)) = known.filter(|(_, since)| since.elapsed() < Self::KEPT) {
-            return told;
-        }
-        let told = unknown_fields(apiserver, namespace, template).await.ok()?;
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= Self::COUNT_MAX {
-            answers.clear();
-        }
-        answers.insert(hash, (told.clone(), Instant::now()));
-        told
-    }
-}
 
 #[derive(Deserialize)]
 struct TemplateObject {
@@ -533,19 +468,6 @@ pub fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_kept_for_its_time_and_the_cache_is_bounded() {
-        let cache = TemplateCache::default();
-        cache.put("a", TemplateAnswer::Unavailable);
-        assert_eq!(cache.get("a"), Some(TemplateAnswer::Unavailable));
-        tokio::time::advance(Duration::from_secs(31)).await;
-        assert_eq!(cache.get("a"), None);
-        for number in 0..2 * TemplateCache::COUNT_MAX {
-            cache.put(&number.to_string(), TemplateAnswer::Invalid("x".into()));
-        }
-        assert!(cache.0.lock().unwrap().len() <= TemplateCache::COUNT_MAX);
-    }
 
     #[test]
     fn queries_are_escaped() {

@@ -26,5 +26,6 @@ mod revisions;
 pub mod run;
 pub mod server;
 pub mod telemetry;
+mod template_cache;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::abilities::AbilityCache;
 use super::actions::Owed;
-use super::answers::{TemplateCache, UnknownFieldsCache};
 use super::apply::{self, Outcome};
 use super::cache::claim::ClaimObject;
 use super::cache::pod::PodObject;
@@ -26,8 +25,9 @@ use super::memory::SetMemory;
 use super::metrics::Metrics;
 use super::pace::StatusPace;
 use super::queue::{Queue, Verdict};
+use super::template_cache::{TemplateCache, UnknownFields};
 use crate::api::{AdvancedStatefulSetStatus, names};
-use crate::model::{Patterns, SetFacts, Snapshot};
+use crate::model::{Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::action::{Plan, StatusWrite};
 use crate::plan::prepull::pulled_by_helpers;
 
@@ -41,8 +41,8 @@ pub struct Reconciler {
     pub(super) apiserver: Arc<Apiserver>,
     pub(super) store: Arc<SharedStore>,
     pub(super) queue: Arc<Queue>,
-    pub(super) templates: TemplateCache,
-    pub(super) unknown_fields: UnknownFieldsCache,
+    pub(super) templates: TemplateCache<TemplateAnswer>,
+    pub(super) unknown_fields: TemplateCache<UnknownFields>,
     pub(super) events: EventSender,
     pub(super) metrics: Arc<Metrics>,
     pub(super) abilities: Arc<AbilityCache>,
@@ -78,7 +78,7 @@ impl Reconciler {
             store,
             queue,
             templates: TemplateCache::default(),
-            unknown_fields: UnknownFieldsCache::default(),
+            unknown_fields: TemplateCache::default(),
             events,
             metrics,
             abilities,

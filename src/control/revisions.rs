@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::actions;
-use super::answers::escaped;
+use super::answers::{escaped, unknown_fields};
 use super::apply::{Adoption, Outcome};
 use super::cache::CachedSet;
 use super::cache::revision::RevisionObject;
@@ -17,9 +17,11 @@ use super::error::{CallError, Failure};
 use super::inflight::Shows;
 use super::memory::{REVISIONS, SetMemory};
 use super::reconcile::Reconciler;
+use super::template_cache::UnknownFields;
 use crate::api::names;
 use crate::model::SetFacts;
 use crate::plan::action::{PlannedEvent, RevisionAction, Target};
+use crate::plan::revisions::template_hash;
 
 /// Longest value that a label selector takes, in bytes.
 const LABEL_VALUE_BYTES_MAX: usize = names::LABEL_VALUE_BYTES_MAX;
@@ -193,17 +195,26 @@ impl Reconciler {
         Err(CallError { failure: Failure::Conflict, ..error })
     }
 
-    /// Looks live whether a Pod's label or the status names the revision.
     /// Told once a revision: a field that is misspelt would be missed by nobody else.
     async fn unknown_fields_event(&self, set: &SetFacts, data: &Value) -> Option<PlannedEvent> {
         let mut template = data.pointer("/spec/template")?.clone();
         // Of the revision, for kubectl: no field of the template.
         template.as_object_mut()?.remove("$patch");
-        let told = self.unknown_fields.look(&self.apiserver, &set.namespace, &template).await?;
+        let hash = template_hash(&template);
+        let UnknownFields(told) = match self.unknown_fields.get(&hash) {
+            Some(known) => known,
+            None => {
+                let found = UnknownFields(unknown_fields(&self.apiserver, &set.namespace, &template).await.ok()?);
+                self.unknown_fields.put(&hash, found.clone());
+                found
+            }
+        };
+        let told = told?;
         let message = format!("the apiserver does not know, and ignores: {told}");
         Some(PlannedEvent { warning: true, reason: "UnknownTemplateFields", action: "Update", message })
     }
 
+    /// Looks live whether a Pod's label or the status names the revision.
     async fn is_in_use(&self, set: &SetFacts, name: &str, hash: &str) -> Result<bool, CallError> {
         let at = At::one(Kind::Set, &set.namespace, &set.name);
         let live: SetObject = self.apiserver.read(Verb::Get, at).await?;

@@ -1,7 +1,10 @@
 //! In place or not: one decision a Pod.
 
+mod begun_resize;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use begun_resize::Resizes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -10,9 +13,8 @@ use super::defaults::with_defaults;
 use super::diff::{Difference, Entry, differences_of_defaulted, is_restartable};
 use super::image::same_reference;
 use super::operations::{Operation, assemble, operations};
-use super::resize::{amounts, quantity_of};
+use super::resize::amounts;
 use super::restart::{Lasting, PodRestarts, Restarts, Rules, classify_annotations, restart_values};
-use super::state::InPlaceState;
 use super::table::Class;
 use crate::model::revision::hash;
 use crate::model::{Abilities, Amount, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
@@ -332,9 +334,7 @@ impl Change {
             differences: self.differences.clone(),
         }
     }
-}
 
-impl Change {
     /// The amounts that these operations change.
     fn resizing(&self, resize: &[Operation]) -> BTreeMap<Box<str>, BTreeSet<Amount>> {
         let changed = |wanted: &TemplateContainer| {
@@ -344,89 +344,6 @@ impl Change {
         let wanted =
             resize.iter().filter_map(|operation| self.containers.iter().find(|it| it.entry == operation.entry));
         wanted.map(|wanted| (wanted.entry.name.clone(), changed(wanted))).collect()
-    }
-}
-
-/// What is left of a resize that was begun: the Pod may have it otherwise than any template between which it moves.
-#[derive(Debug, Default)]
-struct Resizes(Vec<LeftResize>);
-
-#[derive(Debug)]
-struct LeftResize {
-    entry: Entry,
-    /// What each amount is to be.
-    amounts: BTreeMap<Amount, Option<i64>>,
-    /// All that the container is to have.
-    resources: Resources,
-    /// The container is re-created by it.
-    rebuild: Option<Rebuild>,
-}
-
-impl Resizes {
-    fn of(pod: &PodFacts, containers: &[TemplateContainer]) -> Self {
-        let Some(begun) = InPlaceState::resizing_of(pod) else { return Self::default() };
-        let mut left = Vec::new();
-        for wanted in containers {
-            let found = pod.containers.iter().find(|found| found.name == wanted.entry.name);
-            let (Some(found), Some(noted)) = (found, begun.amounts.get(&wanted.entry.name)) else { continue };
-            let has = found.resources.as_deref().copied().unwrap_or_default();
-            // Where it still has what it had, nothing was done. What no template gives came by admission.
-            let amounts: BTreeMap<Amount, Option<i64>> = noted
-                .iter()
-                .filter(|(amount, before)| has.get(**amount) != **before)
-                .map(|(amount, before)| (*amount, wanted.resources.get(*amount).or(*before)))
-                .filter(|(amount, back)| has.get(*amount) != *back)
-                .collect();
-            if amounts.is_empty() {
-                continue;
-            }
-            let restarts = amounts.keys().any(|amount| wanted.restarted_by.contains(amount));
-            let resources =
-                amounts.iter().fold(wanted.resources, |resources, (amount, back)| resources.with(*amount, *back));
-            left.push(LeftResize {
-                entry: wanted.entry.clone(),
-                amounts,
-                resources,
-                rebuild: restarts.then(|| Rebuild {
-                    container: wanted.entry.name.clone(),
-                    image: None,
-                    old_fields: wanted.old_fields.clone(),
-                    new_fields: wanted.new_fields.clone(),
-                }),
-            });
-        }
-        Self(left)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn add_to(
-        self,
-        resize: &mut Vec<Operation>,
-        resizing: &mut BTreeMap<Box<str>, BTreeSet<Amount>>,
-        resized: &mut BTreeMap<Box<str>, Resources>,
-        rebuild: &mut Vec<Rebuild>,
-    ) {
-        for left in self.0 {
-            let name = &left.entry.name;
-            resizing.entry(name.clone()).or_default().extend(left.amounts.keys());
-            resized.insert(name.clone(), left.resources);
-            if !rebuild.iter().any(|known| known.container == *name) {
-                rebuild.extend(left.rebuild);
-            }
-            let known = resize.iter().position(|operation| operation.entry == left.entry);
-            let index = known.unwrap_or_else(|| {
-                resize.push(Operation { needs: Some(FieldKind::Resize), entry: left.entry, fields: Map::new() });
-                resize.len() - 1
-            });
-            for (amount, back) in left.amounts {
-                let (kind, name) = amount.place();
-                let resources = resize[index].fields.entry("resources").or_insert_with(|| json!({}));
-                resources[kind][name] = quantity_of(amount, back);
-            }
-        }
     }
 }
 

@@ -91,21 +91,19 @@ pub fn progress(pod: &PodFacts, now: Timestamp) -> Progress {
     if !kubelet_saw(pod, state.generation) {
         return waits(What::Kubelet, "the kubelet has not seen the update yet".to_owned(), false);
     }
-    let is_put_off = pod.resize.as_ref().is_some_and(|resize| matches!(&*resize.reason, "Deferred" | "Infeasible"));
-    match pod.containers.iter().find(|container| is_being_resized(container, &state, is_put_off)) {
+    // Before the rest of the update is there, what its node has no room for is not waited for: it may never come.
+    let is_put_off = state.resizing.is_some()
+        && pod.resize.as_ref().is_some_and(|resize| matches!(&*resize.reason, "Deferred" | "Infeasible"));
+    match pod.containers.iter().find(|container| !is_put_off && is_being_resized(container, &state)) {
         Some(container) => waits(What::Resize, waits_for(pod, &container.name), false),
         None => Progress::Done,
     }
 }
 
 /// A container that does not run has no resources to show; why it does not run is told elsewhere.
-/// One that others have resized since is not waited for, nor one whose node has no room before the rest of its update is
-/// there: it may never come.
-fn is_being_resized(container: &ContainerFacts, state: &InPlaceState, is_put_off: bool) -> bool {
+/// One that others have resized since is not waited for.
+fn is_being_resized(container: &ContainerFacts, state: &InPlaceState) -> bool {
     let Some(wanted) = state.resized.get(&container.name) else { return false };
-    if state.resizing.is_some() && is_put_off {
-        return false;
-    }
     let asked_for = container.resources.as_deref().copied().unwrap_or_default();
     asked_for.have(wanted) && container.running.is_some() && !is_resized(container)
 }

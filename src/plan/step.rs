@@ -245,9 +245,7 @@ pub fn patch_action(context: Context<'_>, slot: &Slot, member: &Member, update: 
         patch: Box::new(patch),
         reason: match paths.as_slice() {
             [] if update.resize.is_empty() => format!("revision {} changes nothing of it", revision.name),
-            [] if !update.resize.is_empty() => {
-                format!("a resize that was begun is taken back to revision {}", revision.name)
-            }
+            [] => format!("a resize that was begun is taken back to revision {}", revision.name),
             _ => format!("revision {} changes {}", revision.name, paths.join(", ")),
         },
     }

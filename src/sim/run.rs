@@ -306,10 +306,10 @@ impl World {
         let mut shown = template_of_pod(&object.value, &wanted);
         // What a Pod was made from cannot be known where its label was changed by hand, or its revision went with a set
         // that it outlived, or was trimmed before the Pod came.
-        let has = |of: fn(&Step) -> bool| self.script.steps.iter().any(|(_, step)| of(step));
-        let outlived =
-            has(|step| matches!(step, Step::StripOwner(_))) && has(|step| matches!(step, Step::DeleteSet { .. }));
-        let lied = has(|step| matches!(step, Step::LieAboutRevision(_)))
+        let script = &self.script;
+        let outlived = script.has_step(|step| matches!(step, Step::StripOwner(_)))
+            && script.has_step(|step| matches!(step, Step::DeleteSet { .. }));
+        let lied = script.has_step(|step| matches!(step, Step::LieAboutRevision(_)))
             || outlived
             || self.oracle.made_late.contains(&object.uid);
         // Labels and annotations that the template does not have: none of an older template may stay.

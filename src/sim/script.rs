@@ -247,6 +247,13 @@ pub fn draw_set(random: &mut Random) -> Value {
     spec
 }
 
+impl Script {
+    /// Whether one of its steps is such a one.
+    pub fn has_step(&self, of: fn(&Step) -> bool) -> bool {
+        self.steps.iter().any(|(_, step)| of(step))
+    }
+}
+
 fn rolling(fields: Value) -> Step {
     Step::Spec(json!({"updateStrategy": {"rollingUpdate": fields}}))
 }

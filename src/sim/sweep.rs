@@ -90,13 +90,12 @@ pub fn sweep(workload: &Workload, layer: Layer, pairs: bool, step: usize) -> (us
 /// How a run ended otherwise than its twin.
 fn differs(workload: &Workload, script: &Script, twin: &Outcome, outcome: &Outcome) -> Option<String> {
     let is_behind = |kind: Kind| script.behind.iter().any(|one| one.kind == kind);
-    let has_step = |of: fn(&Step) -> bool| script.steps.iter().any(|(_, step)| of(step));
     // Of two controllers, one that sees an old set takes claims back: no promise is broken by it (docs/reliability.md).
     // Where the revision of a deleted namesake is not seen, a new one gets another name.
     let collects_claims =
         workload.set.pointer("/persistentVolumeClaimRetentionPolicy/whenScaled") == Some(&"Delete".into());
     let may_differ = is_behind(Kind::Set) && script.swarm.controllers > 1 && collects_claims
-        || is_behind(Kind::Revision) && has_step(|step| matches!(step, Step::DeleteSet { .. }));
+        || is_behind(Kind::Revision) && script.has_step(|step| matches!(step, Step::DeleteSet { .. }));
     if may_differ {
         return None;
     }
@@ -105,7 +104,7 @@ fn differs(workload: &Workload, script: &Script, twin: &Outcome, outcome: &Outco
     }
     // The Pod that a user picks is one of those that are there, and a controller that is behind has made fewer.
     let picks_another =
-        !script.behind.is_empty() && has_step(|step| matches!(step, Step::MarkPod(_) | Step::DeletePod(_)));
+        !script.behind.is_empty() && script.has_step(|step| matches!(step, Step::MarkPod(_) | Step::DeletePod(_)));
     if workload.depends_on_time || picks_another {
         return None;
     }

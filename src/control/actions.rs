@@ -73,9 +73,7 @@ impl Reconciler {
         let mut target = target.clone();
         let mut resize_patch = resize.patch.clone();
         if let Some(note) = &resize.note {
-            let noted = self.apiserver.write::<PodObject>(Verb::StrategicPatch, at, Some(note)).await;
-            note_written(Kind::Pod, &target.name, &noted, Some(&target), shows);
-            let noted = noted?;
+            let noted = self.patched::<PodObject>(Verb::StrategicPatch, at, &target, note, shows).await?;
             target.resource_version = noted.metadata.resource_version.as_deref().unwrap_or_default().into();
             resize_patch["metadata"]["resourceVersion"] = (*target.resource_version).into();
             self.refresh(noted);
@@ -232,10 +230,21 @@ impl Reconciler {
         patch: &Value,
         shows: &mut Owed,
     ) -> Result<(), CallError> {
+        // The answer shows what the watch would: the next look need not wait for it.
+        self.patched::<W>(verb, at, target, patch, shows).await.map(|object| self.refresh(object))
+    }
+
+    async fn patched<W: Watched>(
+        &self,
+        verb: Verb,
+        at: At<'_>,
+        target: &Target,
+        patch: &Value,
+        shows: &mut Owed,
+    ) -> Result<W, CallError> {
         let written = self.apiserver.write::<W>(verb, at, Some(patch)).await;
         note_written(at.kind, &target.name, &written, Some(target), shows);
-        // The answer shows what the watch would: the next look need not wait for it.
-        written.map(|object| self.refresh(object))
+        written
     }
 
     /// Deletes exactly the incarnation and state that was decided on.

@@ -11,6 +11,7 @@ use super::apply::AtOnce;
 use super::backoff::{self, Chance};
 use super::error::{CallError, Failure, Refused};
 use super::inflight::Inflight;
+use crate::inplace::Heard;
 use crate::model::snapshot::{HeldUpdate, Refusal};
 use crate::model::{Abilities, Can, FieldKind, PodFacts};
 
@@ -61,6 +62,7 @@ pub struct SetMemory {
     /// Dry runs that a policy denied: they say nothing about other sets.
     denials: BTreeMap<FieldKind, (Can, Instant)>,
     pulled_images: BTreeMap<NodeAndImage, Instant>,
+    pub heard: Heard,
     /// Hashes of the templates that were asked about.
     pub templates: BTreeSet<Box<str>>,
     pub creates_at_once: AtOnce,

@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod gate;
 pub mod inflight;
+pub mod inquire;
 pub mod lease;
 pub mod memory;
 pub mod metrics;

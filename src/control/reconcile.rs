@@ -126,6 +126,7 @@ impl Reconciler {
         }
         let view = self.store.lock().view(key, self.apiserver.clock.now());
         let Some(SetView::Sound(mut snapshot)) = view else { return Verdict::AGAIN };
+        memory.heard.look(&mut snapshot.pods, snapshot.now);
         snapshot.abilities = self.abilities.abilities();
         memory.add_denials(&mut snapshot.abilities);
         snapshot.injectors = self.injectors.clone();

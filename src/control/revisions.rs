@@ -7,7 +7,6 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::actions;
-use super::answers::{escaped, unknown_fields};
 use super::apply::{Adoption, Outcome};
 use super::cache::CachedSet;
 use super::cache::revision::RevisionObject;
@@ -15,6 +14,7 @@ use super::cache::set::SetObject;
 use super::client::{At, Kind, Verb};
 use super::error::{CallError, Failure};
 use super::inflight::Shows;
+use super::inquire::{escaped, unknown_fields};
 use super::memory::{REVISIONS, SetMemory};
 use super::reconcile::Reconciler;
 use super::template_cache::UnknownFields;

@@ -11,6 +11,7 @@ pub mod defaults;
 pub mod diff;
 pub mod docs;
 pub mod env_annotations;
+pub mod heard;
 pub mod image;
 pub mod operations;
 pub mod patch;
@@ -32,6 +33,7 @@ pub use decide::{
 };
 pub use defaults::with_defaults;
 pub use diff::{Difference, Entry, differences};
+pub use heard::Heard;
 pub use progress::{Progress, Waiting, progress};
 pub use project::template_of_pod;
 pub use restart::Rules;

@@ -220,7 +220,7 @@ fn settled_at(
         // It may be of an older spec, and takes its time to end from when the kubelet has heard of the patch: not
         // before it has started the others.
         let starts = pod.containers.iter().filter_map(|container| container.running?.since);
-        let heard = starts.max().map(|start| later(start, SETTLING_SECONDS));
+        let heard = starts.max().map(|start| later(start, SETTLING_SECONDS)).max(pod.heard_since);
         let ended = heard.map(|heard| later(heard, ending_seconds));
         return ended.map_or(latest, |ended| if is_younger { ended } else { ended.max(latest) });
     }

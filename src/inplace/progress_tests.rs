@@ -1,7 +1,11 @@
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::*;
-use crate::inplace::samples;
+use crate::inplace::{Heard, samples};
+use crate::model::Gate;
 use crate::model::pod::Running;
 
 const PATCHED: &str = "2026-01-01T00:01:00Z";
@@ -121,6 +125,33 @@ fn one_that_was_about_to_start_is_done_when_an_old_one_would_have_ended() {
         assert_eq!(waiting(&pod, "2026-01-01T00:01:08Z").look_again_at, Some(samples::time(ended)), "{record}");
         assert_eq!(at(&pod, ended), Progress::Done, "{record}");
     }
+}
+
+/// Its node was lost until long after it had started it, and heard of the patch when it came back.
+#[test]
+fn one_that_was_about_to_start_takes_its_time_from_when_its_kubelet_was_seen_to_have_heard() {
+    let pod = changed(|pod, _| {
+        pod.in_place_state = Some(state("X", "app:A").replace(r#""X""#, "null").into());
+        pod.gate = Gate::Closed { since: None, reason: "".into() };
+    });
+    let seen = |heard: &mut Heard, pod: &PodFacts, now: &str| {
+        let mut pods = BTreeMap::from([(pod.name.clone(), Arc::new(pod.clone()))]);
+        heard.look(&mut pods, samples::time(now));
+        pods.into_values().next().map(Arc::unwrap_or_clone).unwrap()
+    };
+    let mut heard = Heard::default();
+    let unheard = PodFacts { observed_generation: Some(2), ..pod.clone() };
+    assert_eq!(seen(&mut heard, &unheard, "2026-01-01T00:02:00Z").heard_since, None);
+    let back = seen(&mut heard, &pod, "2026-01-01T00:03:00Z");
+    let ended = "2026-01-01T00:03:05Z";
+    assert_eq!(waiting(&back, "2026-01-01T00:03:04Z").look_again_at, Some(samples::time(ended)));
+    assert_eq!(at(&seen(&mut heard, &pod, ended), ended), Progress::Done);
+    // A controller that has just been started has seen nothing yet; a clock that was set back is not waited for.
+    assert_eq!(seen(&mut Heard::default(), &pod, ended).heard_since, Some(samples::time(ended)));
+    assert_eq!(seen(&mut heard, &pod, "2026-01-01T00:01:30Z").heard_since, Some(samples::time("2026-01-01T00:01:30Z")));
+    // Nothing is remembered of Pods that are in service.
+    let open = PodFacts { gate: Gate::Open, ..pod };
+    assert_eq!(seen(&mut heard, &open, ended).heard_since, None);
 }
 
 /// Nor does its image say what it is: a node shows any tag of an image. Unless nothing could be started at all.

@@ -49,6 +49,9 @@ pub struct PodFacts {
     pub helper: Option<Box<HelperFacts>>,
     /// The annotation `lifecycle.apps.asts.dev/timestamp`: since when the Pod is in its hook state.
     pub hook_state_since: Option<Timestamp>,
+    /// When the kubelet was first seen to have observed the last patch, by the controller's clock and memory; where it
+    /// matters alone, see [`crate::inplace::Heard`].
+    pub heard_since: Option<Timestamp>,
 }
 
 /// `PodResizePending`, or `PodResizeInProgress`, where it is True.

@@ -10,6 +10,7 @@ use super::chaos::Fault;
 use super::mutants::Mutant;
 use super::store::{Guard, KINDS, Kind, Object, timestamp};
 use super::world::{Event, SET, World, note};
+use crate::inplace::Heard;
 use crate::model::snapshot::Refusal;
 use crate::model::{Abilities, Answers, Patterns, SetFacts, Snapshot, TemplateAnswer};
 use crate::plan::Plan;
@@ -33,6 +34,7 @@ pub struct Controller {
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
     /// Nodes and images that helpers have pulled.
     pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
+    pub heard: Heard,
     /// News came while it was busy.
     pub dirty: bool,
     pub failures: u32,
@@ -195,6 +197,7 @@ impl Controller {
             refused_patches: BTreeMap::new(),
             templates: BTreeMap::new(),
             pulled_images: BTreeSet::new(),
+            heard: Heard::default(),
             dirty: false,
             failures: 0,
         }
@@ -290,17 +293,21 @@ impl World {
         }
     }
 
-    /// It starts again with nothing in memory, from fresh lists.
+    /// It starts again with nothing in memory, from lists.
     pub fn restart(&mut self, controller: usize) {
         let epoch = self.controllers[controller].epoch;
         let mut fresh = Controller { epoch, ..Controller::new(controller) };
+        let old = self.old_caches_of(controller);
         for kind in KINDS {
-            let objects = self.store.all(kind).map(|(name, object)| (name.into(), Arc::clone(object))).collect();
-            let cursor = self.store.logs.get(&kind).map_or(0, Vec::len);
+            let (objects, cursor) = self.store.as_of(kind, old.map_or(self.store.version, |old| old.version));
             let pending = self.controllers[controller].views.get(&kind).is_some_and(|view| view.pending);
-            fresh.views.insert(kind, View { cursor, objects, pending, ..View::default() });
+            let frozen_until_ms = old.map_or(0, |old| old.until_ms);
+            fresh.views.insert(kind, View { cursor, objects, pending, frozen_until_ms, ..View::default() });
         }
         self.controllers[controller] = fresh;
+        for kind in KINDS.into_iter().filter(|_| old.is_some()) {
+            self.news(controller, kind);
+        }
         note!(self, "c{controller} starts");
         self.wake(controller, self.now);
     }
@@ -342,6 +349,7 @@ impl World {
         let since = one.in_flight.iter().map(|written| written.since_ms).min();
         let mut honest = self.snapshot(controller, set);
         let one = &mut self.controllers[controller];
+        one.heard.look(&mut honest.pods, honest.now);
         one.pulled_images.extend(pulled_by_helpers(&honest));
         honest.answers.pulled_images.clone_from(&one.pulled_images);
         let mut snapshot = honest.clone();

@@ -79,6 +79,13 @@ pub enum Step {
     RemoveForeignPods,
     DeleteClaim(usize),
     Crash(usize),
+    /// A controller starts anew, on an apiserver whose caches are so many writes behind for so long: what it lists and
+    /// watches is old, what it reads by name is not.
+    TravelBack {
+        controller: usize,
+        writes: u64,
+        milliseconds: i64,
+    },
     Freeze {
         controller: usize,
         kind: Kind,
@@ -327,6 +334,23 @@ fn draw_trouble(random: &mut Random, swarm: &Swarm) -> Vec<Step> {
     }
 }
 
+/// Some of those who start anew do so on an apiserver that is behind.
+fn travel_back(seed: u64, steps: &mut [(i64, Step)]) {
+    let mut random = Random::new(seed ^ 0x7472_6176_656c);
+    for (_, step) in steps {
+        if let Step::Crash(controller) = *step
+            && random.per_mille(400)
+        {
+            let writes = random.pick(&[3, 30, 300]);
+            *step = Step::TravelBack {
+                controller,
+                writes: random.next() % writes + 1,
+                milliseconds: random.range(500, 60_000),
+            };
+        }
+    }
+}
+
 pub fn draw(seed: u64) -> Script {
     let mut random = Random::new(seed);
     let swarm = draw_swarm(&mut random);
@@ -352,6 +376,7 @@ pub fn draw(seed: u64) -> Script {
     }
     steps.sort_by_key(|(at, _)| *at);
     let customised = random.per_mille(250);
+    travel_back(seed, &mut steps);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + random.range(10, 60_000);
     Script { seed, swarm, set, steps, peace_ms, faults: None, behind: Vec::new(), customised }
 }

@@ -299,6 +299,23 @@ impl Store {
         self.put(kind, name, value)
     }
 
+    /// What there was of a kind when the store was at this version, and how much of the kind's log led to it.
+    pub fn as_of(&self, kind: Kind, version: u64) -> (BTreeMap<Box<str>, Arc<Object>>, usize) {
+        let log = self.logs.get(&kind).map_or(&[][..], Vec::as_slice);
+        if version >= self.version {
+            return (self.objects.get(&kind).cloned().unwrap_or_default(), log.len());
+        }
+        let seen = log.partition_point(|change| change.version <= version);
+        let mut objects = BTreeMap::new();
+        for change in &log[..seen] {
+            match &change.object {
+                Some(object) => drop(objects.insert(change.name.clone(), Arc::clone(object))),
+                None => drop(objects.remove(&change.name)),
+            }
+        }
+        (objects, seen)
+    }
+
     /// The last step of a deletion.
     pub fn remove(&mut self, kind: Kind, name: &str) {
         if let Some(before) = self.objects.get_mut(&kind).and_then(|objects| objects.remove(name)) {

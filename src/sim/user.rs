@@ -8,7 +8,7 @@ use super::facts;
 use super::merge::merge;
 use super::script::Step;
 use super::store::{Guard, Kind};
-use super::world::{Event, SET, World, note};
+use super::world::{Event, OldCaches, SET, World, note};
 use crate::api::names;
 
 impl World {
@@ -31,10 +31,16 @@ impl World {
             Step::ForeignPod { ordinal, owned } => self.foreign_pod(*ordinal, *owned),
             Step::RemoveForeignPods => self.remove_foreign_pods(),
             Step::DeleteClaim(claim) => self.delete_claim(*claim),
-            Step::Crash(controller) => match &self.wire {
-                Some(wire) => self.crash_manager(*controller % wire.managers.len()),
-                None => self.crash(*controller % self.controllers.len()),
-            },
+            Step::Crash(controller) => self.crash_any(*controller),
+            Step::TravelBack { controller, writes, milliseconds } => {
+                let index = *controller % self.controllers_count();
+                let old = OldCaches {
+                    version: self.store.version.saturating_sub(*writes),
+                    until_ms: self.now + milliseconds,
+                };
+                self.old_caches.insert(index, old);
+                self.crash_any(index);
+            }
             Step::Freeze { controller, kind, milliseconds } => {
                 let until = self.now + milliseconds;
                 if let Some(wire) = &mut self.wire {
@@ -58,6 +64,15 @@ impl World {
             Step::Flap { pod, milliseconds } => self.flap(*pod, *milliseconds),
             Step::Evict(pod) => self.evict(*pod),
         }
+    }
+
+    fn controllers_count(&self) -> usize {
+        self.wire.as_ref().map_or(self.controllers.len(), |wire| wire.managers.len())
+    }
+
+    fn crash_any(&mut self, controller: usize) {
+        let index = controller % self.controllers_count();
+        if self.wire.is_some() { self.crash_manager(index) } else { self.crash(index) }
     }
 
     fn create_set(&mut self) {

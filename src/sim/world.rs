@@ -84,6 +84,8 @@ pub struct World {
     pub oracle: Oracle,
     pub faults: bool,
     pub chaos: Chaos,
+    /// Controllers whose apiserver is behind.
+    pub old_caches: BTreeMap<usize, OldCaches>,
     /// Creates of Pods are refused by a quota.
     pub quota_used_up: bool,
     pub mutant: Option<Mutant>,
@@ -95,6 +97,13 @@ pub struct World {
     pub sent: u64,
     /// Where the real manager runs, and not its model.
     pub wire: Option<Wire>,
+}
+
+/// An apiserver shows what there was at an older version, until it catches up.
+#[derive(Clone, Copy, Debug)]
+pub struct OldCaches {
+    pub version: u64,
+    pub until_ms: i64,
 }
 
 /// What happened, as lines.
@@ -126,6 +135,11 @@ macro_rules! note {
 pub(crate) use note;
 
 impl World {
+    /// What the apiserver of a controller shows, where it is not the newest.
+    pub fn old_caches_of(&self, controller: usize) -> Option<OldCaches> {
+        self.old_caches.get(&controller).copied().filter(|old| self.faults && old.until_ms > self.now)
+    }
+
     pub fn new(script: Script, keep_trace: bool) -> World {
         let swarm = script.swarm.clone();
         let mut world = World {
@@ -138,6 +152,7 @@ impl World {
             controllers: (0..swarm.controllers).map(Controller::new).collect(),
             oracle: Oracle::default(),
             faults: true,
+            old_caches: BTreeMap::new(),
             chaos: Chaos::new(script.seed, script.faults.as_deref()),
             quota_used_up: false,
             mutant: None,

@@ -12,7 +12,7 @@ use crate::cli::connect::Session;
 use crate::cli::error::CliError;
 use crate::cli::manifest::Manifest;
 use crate::cli::target::Target;
-use crate::control::answers::escaped;
+use crate::control::inquire::escaped;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 

@@ -47,9 +47,16 @@ impl World {
             let Some(watch) = wire.watches.get_mut(&number) else { continue };
             watch.pending = true;
             watch.fault = fault;
-            let thaw = wire.frozen.get(&(watch.manager, kind)).copied().unwrap_or(0);
+            let manager = watch.manager;
+            let thaw = self.thaws_at(manager, kind);
             self.at((now + lag).max(thaw), Event::Wire(Box::new(WireEvent::Deliver { watch: number })));
         }
+    }
+
+    /// Watches of this kind bring nothing until then.
+    fn thaws_at(&self, manager: usize, kind: Kind) -> i64 {
+        let frozen = self.wire.as_ref().and_then(|wire| wire.frozen.get(&(manager, kind)).copied());
+        frozen.max(self.old_caches_of(manager).map(|old| old.until_ms)).unwrap_or(0)
     }
 
     pub fn deliver_on_the_wire(&mut self, number: u64) {
@@ -61,12 +68,12 @@ impl World {
         let (now, faults, version) = (self.now, self.faults, self.store.version);
         let empty = Vec::new();
         let log = self.store.logs.get(&kind).unwrap_or(&empty);
-        let Some(wire) = &mut self.wire else { return };
-        let thaw = wire.frozen.get(&(manager, kind)).copied().unwrap_or(0);
+        let thaw = self.thaws_at(manager, kind);
         if faults && thaw > now {
             self.at(thaw, Event::Wire(Box::new(WireEvent::Deliver { watch: number })));
             return;
         }
+        let Some(wire) = &mut self.wire else { return };
         let Some(watch) = wire.watches.get_mut(&number) else { return };
         watch.pending = false;
         if watch.is_dead {
@@ -169,17 +176,21 @@ impl World {
                 };
                 (pages.items, pages.version)
             }
-            None => (self.listed(call), self.store.version),
+            None => {
+                let old = self.old_caches_of(call.manager);
+                let version = old.map_or(self.store.version, |old| old.version);
+                (self.listed(call, version), version)
+            }
         };
         self.page(items, version, call)
     }
 
-    fn listed(&self, call: &Call) -> Vec<Value> {
+    fn listed(&self, call: &Call, version: u64) -> Vec<Value> {
         let Resource::Stored(kind) = call.resource else { return Vec::new() };
         let wanted = call.query.get("labelSelector").map(String::as_str);
-        let objects =
-            self.store.all(kind).filter(|(_, object)| wanted.is_none_or(|wanted| selects(wanted, &object.value)));
-        objects.map(|(_, object)| object.value.clone()).collect()
+        let (objects, _) = self.store.as_of(kind, version);
+        let objects = objects.values().filter(|object| wanted.is_none_or(|wanted| selects(wanted, &object.value)));
+        objects.map(|object| object.value.clone()).collect()
     }
 
     fn page(&mut self, mut items: Vec<Value>, version: u64, call: &Call) -> Reply {

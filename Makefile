@@ -47,10 +47,16 @@ trace: ## how many re-creations are avoided over a made-up trace of changes; wri
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 MANAGER = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/asts-manager
 
-.PHONY: demo bench manager plugin
+PLUGIN = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/kubectl-asts
+ARCHITECTURE = $(or $(patsubst x86_64,amd64,$(filter x86_64,$(firstword $(subst -, ,$(HOST))))),arm64)
+
+.PHONY: demo bench manager plugin plugin-archive
 
 plugin: ## build kubectl-asts as it is released: one static file; put it on the PATH for kubectl asts
 	cargo build --release --config config/rust/static.toml --target $(HOST) --bin kubectl-asts
+
+plugin-archive: plugin ## pack it for krew, into target/krew (ADDRESS=https://… from where it will be had)
+	@config/krew/pack target/krew $(or $(ADDRESS),https://example.com/releases/download) linux-$(ARCHITECTURE)=$(PLUGIN)
 
 manager: ## build the manager as it is released: one static file
 	cargo build --release --config config/rust/static.toml --target $(HOST) --bin asts-manager

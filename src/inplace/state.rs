@@ -81,6 +81,16 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+impl InPlaceState {
+    /// When the last of the containers that were started since the patch was started.
+    pub fn rebuilt_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        let rebuilt = pod.containers.iter().filter(|container| {
+            self.containers.get(&container.name).is_some_and(|record| record.container_id != container.container_id)
+        });
+        rebuilt.filter_map(|container| container.running?.since).max()
+    }
+}
+
 impl ContainerRecord {
     /// When the Pod was patched, a container of an older spec may have been about to start.
     pub(super) fn was_about_to_start(&self) -> bool {

@@ -438,6 +438,9 @@ pub fn cannot_run(pod: &PodFacts, now: Timestamp) -> bool {
     if state.as_ref().is_some_and(|state| state.unready_since.is_some() && state.unready_since == lost_at) {
         return !pod.is_ready_condition();
     }
-    let begun = pod.started_at.max(state.map(|state| state.patched_at)).unwrap_or(now);
+    let patched_at = state.as_ref().map(|state| state.patched_at);
+    // Without the gate it was Ready until its old containers ended.
+    let rebuilt_at = state.filter(|_| pod.gate == Gate::Absent).and_then(|state| state.rebuilt_at(pod));
+    let begun = pod.started_at.max(patched_at).max(rebuilt_at).unwrap_or(now);
     lost_at.is_none_or(|lost| lost <= begun.saturating_add(SignedDuration::from_secs(CLOCK_SECONDS)).unwrap_or(begun))
 }

@@ -315,3 +315,17 @@ fn an_old_view_of_the_set_writes_no_revision_over_and_over() {
         }
     }
 }
+
+/// Made without the readiness gate, they were Ready until their old containers ended, and never since: condemned, the
+/// higher one waited for the lower one for ever.
+#[test]
+fn condemned_pods_without_a_gate_that_were_never_ready_since_their_patch_go() {
+    let mut set = set(4, json!({"maxUnavailable": 3, "podUpdatePolicy": "ReCreate"}));
+    set["template"] = template("same digest");
+    let story = [
+        (20_518, Step::Spec(json!({"updateStrategy": {"rollingUpdate": {"podUpdatePolicy": "InPlaceOnly"}}}))),
+        (24_984, use_template("unready")),
+        (27_048, Step::Spec(json!({"replicas": 2}))),
+    ];
+    tell_both(12, &calm(2, 300), &set, &story);
+}

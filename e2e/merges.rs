@@ -1,8 +1,8 @@
 //! The patches of updates in place, applied by the real apiserver: to a PodTemplate, which holds
 //! the same spec as a Pod and takes every change of it.
 
-use asts::inplace::decide::{Cluster, Contents, Decision, should_do_in_place_update};
 use asts::inplace::operations::assemble;
+use asts::inplace::{Cluster, Contents, Decision, should_do_in_place_update};
 use asts::inplace::{Rules, differences, with_defaults};
 use asts::model::{Abilities, ContainerFacts, ContainerKind, PodFacts};
 use k8s_openapi::api::core::v1::PodTemplate;

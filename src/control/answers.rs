@@ -163,13 +163,9 @@ impl Reconciler {
                 Err(error) if error.failure == Failure::NotFound => return Ok(false),
                 Err(error) => return Err(error),
             };
-        let facts = found.clone().whole().facts;
         self.refresh(found);
-        let ours = facts.controller.as_ref().is_some_and(|owner| owner.uid == snapshot.set.uid);
-        if ours {
-            snapshot.revisions.push(facts);
-        }
-        Ok(ours)
+        snapshot.revisions = self.store.lock().revisions_of(&snapshot.set);
+        Ok(snapshot.revisions.iter().any(|facts| *facts.name == *name))
     }
 
     async fn read_each_live(&self, pods: &[(i64, &str)], snapshot: &mut Snapshot) -> Result<(), CallError> {

@@ -7,6 +7,7 @@
 pub mod alias;
 mod circumstance;
 pub mod decide;
+pub mod decision;
 pub mod defaults;
 pub mod diff;
 pub mod docs;
@@ -28,9 +29,8 @@ mod schema_tests;
 pub mod state;
 pub mod table;
 
-pub use decide::{
-    Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace, Rebuild, should_do_in_place_update,
-};
+pub use decide::{Change, should_do_in_place_update};
+pub use decision::{Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace, Rebuild};
 pub use defaults::with_defaults;
 pub use diff::{Difference, Entry, differences};
 pub use heard::Heard;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::decide::InPlacePatch;
+use super::decision::InPlacePatch;
 use super::operations::assemble;
 use super::state::InPlaceState;
 use crate::api::names;

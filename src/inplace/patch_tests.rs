@@ -2,9 +2,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::inplace::Rules;
-use crate::inplace::decide::{Cluster, Contents, Decision, Pace, should_do_in_place_update};
-use crate::inplace::{next_state, samples, with_defaults};
+use crate::inplace::{
+    Cluster, Contents, Decision, Pace, Rules, next_state, samples, should_do_in_place_update, with_defaults,
+};
 use crate::model::Abilities;
 
 const NOW: &str = "2026-01-01T00:01:00.25Z";

@@ -5,11 +5,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::inplace::decide::{Cluster, Contents, Decision, InPlacePatch, Pace, should_do_in_place_update};
 use crate::inplace::env_annotations::move_to_annotations;
 use crate::inplace::image::same_reference;
 use crate::inplace::patch::{PatchParts, pod_patch};
-use crate::inplace::{next_state, samples};
+use crate::inplace::{Cluster, Contents, Decision, InPlacePatch, Pace, next_state, samples, should_do_in_place_update};
 use crate::model::pod::Running;
 use crate::model::{Abilities, Patterns};
 

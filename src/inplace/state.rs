@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::decide::InPlacePatch;
+use super::decision::InPlacePatch;
 use super::image::{may_be_another_tag, may_be_same_image, same_reference};
 use super::progress::{Evidence, of_container};
 use crate::model::{Amount, ContainerFacts, PodFacts, Resources};

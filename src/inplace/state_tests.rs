@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::inplace::decide::Rebuild;
+use crate::inplace::Rebuild;
 use crate::inplace::samples;
 use crate::model::pod::Running;
 

@@ -180,15 +180,21 @@ impl Draft {
             self.unavailable.insert(slot.ordinal);
             return true;
         }
-        let entry = self.ledger.iter().find(|entry| entry.ordinal == slot.ordinal);
-        let under_way = entry.is_some_and(|entry| *entry.uid == *pod.uid && matches!(pod.gate, Gate::Closed { .. }));
+        let entry = self.ledger.iter().find(|entry| entry.ordinal == slot.ordinal).cloned();
+        let under_way =
+            entry.as_ref().is_some_and(|entry| *entry.uid == *pod.uid && matches!(pod.gate, Gate::Closed { .. }));
         let budget = context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
-        // One that a hook keeps from being available is nothing that the others would miss.
+        // One that a hook keeps from being available is nothing that the others would miss. It may serve all the same, and
+        // the budget may have been larger when it and others were taken down.
         let counts = context.view.hooks.let_count(pod);
-        if !under_way && counts && self.unavailable_besides(slot.ordinal) >= budget {
-            return false;
+        if !under_way {
+            let ordinal = slot.ordinal;
+            let down = if counts { self.unavailable_besides(ordinal) } else { self.down_besides(context, ordinal) };
+            if down >= budget {
+                return false;
+            }
         }
-        match entry {
+        match &entry {
             Some(entry)
                 if under_way || (*entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version) => {}
             // A hook keeps this ordinal down since an older disruption: it stays that one disruption.
@@ -255,6 +261,27 @@ impl Draft {
         }
     }
 
+    /// How many other slots the ledger names, but for those that a live read shows to serve again, whatever their hooks say.
+    fn down_besides(&mut self, context: Context<'_>, ordinal: Ordinal) -> usize {
+        let others = self.ledger.iter().filter(|entry| entry.ordinal != ordinal);
+        let down: Vec<Ordinal> = others
+            .filter(|entry| context.spec.slots.contains(entry.ordinal))
+            .filter(|entry| match context.snapshot.answers.live_pods.get(&entry.ordinal) {
+                Some(LivePod::Found(pod)) => !is_over_but_for_hooks(context, entry, pod),
+                Some(LivePod::Gone) | None => true,
+            })
+            .map(|entry| entry.ordinal)
+            .collect();
+        // What this plan takes down needs no asking.
+        let stored = &context.snapshot.set.status.disrupted;
+        if down.len() >= context.spec.rolling.max_unavailable {
+            for entry in stored.iter().filter(|entry| down.contains(&entry.ordinal)) {
+                self.ask_live(context, entry.ordinal);
+            }
+        }
+        down.len()
+    }
+
     fn ask_live(&mut self, context: Context<'_>, ordinal: Ordinal) {
         if !context.snapshot.answers.live_pods.contains_key(&ordinal) {
             let name = format!("{}-{ordinal}", context.snapshot.set.name).into();
@@ -314,12 +341,22 @@ fn proved_at(context: Context<'_>, pod: &PodFacts) -> Option<Timestamp> {
 fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> bool {
     let wanted = context.spec.slots.contains(entry.ordinal);
     let Some(pod) = pod else { return !wanted };
-    let moved = *pod.uid != *entry.uid || *pod.resource_version != *entry.resource_version;
     if !wanted {
-        return moved;
+        return has_moved(entry, pod);
     }
-    let proved = proved_at(context, pod).is_none_or(|at| at <= context.view.now);
-    moved && context.view.is_available(pod) && !is_under_way(context, pod) && proved && !is_resize_pending(entry, pod)
+    context.view.is_available(pod) && is_over_but_for_hooks(context, entry, pod)
+}
+
+/// The same for an ordinal that is wanted, whatever its hook says.
+fn is_over_but_for_hooks(context: Context<'_>, entry: &Disruption, pod: &PodFacts) -> bool {
+    let now = context.view.now;
+    let proved = proved_at(context, pod).is_none_or(|at| at <= now);
+    let available = pod.is_available(context.view.min_ready_seconds, now);
+    has_moved(entry, pod) && available && !is_under_way(context, pod) && proved && !is_resize_pending(entry, pod)
+}
+
+fn has_moved(entry: &Disruption, pod: &PodFacts) -> bool {
+    *pod.uid != *entry.uid || *pod.resource_version != *entry.resource_version
 }
 
 /// A resize of the entry's Pod was begun, and one of its writes may still be on its way. Of another Pod none stands in

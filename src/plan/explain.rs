@@ -14,8 +14,8 @@ use super::step::{self, Changes, Step};
 use super::view::{Member, On};
 use super::{Unclear, look};
 use crate::api::spec::PodUpdatePolicy;
-use crate::inplace::decide::{Change, Cluster, Contents, Decision, Pace, claim_reasons};
-use crate::inplace::{Class, Difference};
+use crate::inplace::decide::claim_reasons;
+use crate::inplace::{Change, Class, Cluster, Contents, Decision, Difference, Pace};
 use crate::model::Snapshot;
 use crate::plan::Question;
 

@@ -11,9 +11,9 @@ use super::revisions::Revision;
 use super::step::{Changes, Step, known_reason, note_before_resize, patch_action, step};
 use super::view::{Holder, Member, Slot, View, short_name};
 use crate::api::names;
-use crate::inplace::decide::{InPlacePatch, Pace};
 use crate::inplace::patch::{PatchParts, pod_patch};
 use crate::inplace::state::InPlaceState;
+use crate::inplace::{InPlacePatch, Pace};
 use crate::model::snapshot::HeldUpdate;
 use crate::model::{ContainerFacts, ContainerKind, Gate, PodFacts, PodPhase, Priority, Snapshot, ValidSpec, canonical};
 

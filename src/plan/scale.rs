@@ -99,15 +99,22 @@ fn create_at_once(context: Context<'_>, draft: &mut Draft) {
     }
 }
 
-/// One at a time: a Pod is made when all lower ones are available.
+/// One at a time: a Pod is made when all lower ones are available. One that the rollout took down comes back whatever the
+/// hooks of lower ones that serve may say: they may be waiting for it.
 fn create_in_order(context: Context<'_>, draft: &mut Draft) {
-    for slot in &context.view.slots {
+    let view = context.view;
+    let mut hooks_wait = false;
+    for slot in &view.slots {
         match &slot.holder {
             Holder::Nobody => {
-                create(context, draft, slot);
+                if !hooks_wait || draft.ledger.iter().any(|entry| entry.ordinal == slot.ordinal) {
+                    create(context, draft, slot);
+                }
                 return;
             }
-            Holder::Member(_) if context.view.slot_is_available(slot) => {}
+            Holder::Member(member) if member.pod.is_available(view.min_ready_seconds, view.now) => {
+                hooks_wait |= !view.slot_is_available(slot);
+            }
             _ => return,
         }
     }

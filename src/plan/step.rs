@@ -11,10 +11,10 @@ use super::draft::{Context, Draft, target};
 use super::lifecycle;
 use super::view::{Member, On, Slot};
 use crate::api::spec::PodUpdatePolicy;
-use crate::inplace::decide::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
 use crate::inplace::patch::{PatchParts, inquiry_patch, pod_patch, resize_note, resize_patch};
 use crate::inplace::restart::Rules;
 use crate::inplace::state::{InPlaceState, next_state, state_before_resize};
+use crate::inplace::{Change, Cluster, Contents, Decision, InPlacePatch, Inquiry, Pace};
 use crate::model::{AnnotationRules, FieldKind, PodFacts, canonical};
 
 /// How soon a dry run that a policy denied is tried again.

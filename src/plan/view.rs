@@ -9,11 +9,10 @@ use serde_json::Value;
 use super::action::Question;
 use super::revisions::{Revision, Revisions, claims_of_pod};
 use crate::api::names;
-use crate::inplace::Rules;
-use crate::inplace::decide::{Change, Contents};
 use crate::inplace::defaults::with_defaults;
 use crate::inplace::project::template_of_pod;
 use crate::inplace::state::InPlaceState;
+use crate::inplace::{Change, Contents, Rules};
 use crate::model::{Hooks, Ordinal, PodFacts, Ranges, Snapshot, ValidSpec};
 
 /// One ordinal of the set, and who holds it.

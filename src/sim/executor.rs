@@ -272,9 +272,8 @@ impl World {
             }
             (Intent::FindRevision, Outcome::Done(object)) => {
                 let found = object.as_ref().and_then(|object| object.revision());
-                let ours = |facts: &RevisionFacts| {
-                    facts.controller.as_ref().is_some_and(|owner| owner.uid == run.read.set_uid)
-                };
+                let ours =
+                    |facts: &RevisionFacts| facts.controller.as_ref().is_none_or(|owner| owner.uid == run.read.set_uid);
                 match found.filter(|facts| ours(facts)) {
                     Some(facts) => {
                         run.snapshot.revisions.push(Arc::clone(facts));

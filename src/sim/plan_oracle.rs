@@ -123,7 +123,13 @@ fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Resul
         match action {
             Action::CreatePod { ordinal, name, .. } => {
                 let lower = spec.slots.ordinals().iter().take_while(|other| *other < ordinal);
-                if let Some(missing) = lower.copied().find(|other| !is_available(snapshot, spec, *other)) {
+                // One that the rollout took down comes back, whatever the hooks of those that serve say.
+                let comes_back = plan.status.disrupted.iter().any(|entry| entry.ordinal == *ordinal);
+                let serves = |other| {
+                    pod_of(snapshot, other).is_some_and(|pod| pod.is_available(spec.min_ready_seconds, snapshot.now))
+                };
+                let is_there = |other| is_available(snapshot, spec, other) || (comes_back && serves(other));
+                if let Some(missing) = lower.copied().find(|other| !is_there(*other)) {
                     return Err(format!("S7: {name} is made before {missing} is available"));
                 }
             }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::agent::draw_with_hooks;
 use super::chaos::Fault::{Cut, Lose, Refuse};
 use super::chaos::Point::{Read, Write};
 use super::mutants::Mutant;
@@ -328,4 +329,29 @@ fn condemned_pods_without_a_gate_that_were_never_ready_since_their_patch_go() {
         (27_048, Step::Spec(json!({"replicas": 2}))),
     ];
     tell_both(12, &calm(2, 300), &set, &story);
+}
+
+/// A set was deleted, its Pods and revisions were left, and a watch of revisions hung: the Pod that the next set adopted
+/// was judged by itself, though its revision was there, so what only its old template has stayed on it for ever.
+#[test]
+fn an_adopted_pod_is_judged_by_the_revision_that_came_along() {
+    let mut set = set(1, json!({}));
+    set["template"] = template("labels");
+    let story = [
+        (22_133, Step::Freeze { controller: 0, kind: Kind::Revision, milliseconds: 51_122 }),
+        (22_853, Step::DeleteSet { orphan: true }),
+        (28_863, Step::CreateSet),
+        (30_565, use_template("A again")),
+    ];
+    tell_both(4, &calm(1, 5), &set, &story);
+}
+
+/// Two were down under a larger budget, which was then lowered. The one that served, and that its hook had not called
+/// normal, was taken down once more while the other was away; and that one waited for it, as Pods are made in order.
+#[test]
+fn what_a_hook_keeps_down_and_serves_is_not_taken_down_beside_what_is_away() {
+    for seed in [202_612_012_000_737, 202_612_012_005_000] {
+        holds(model, draw_with_hooks(seed));
+        holds(wire, draw_with_hooks(seed));
+    }
 }

@@ -9,8 +9,7 @@ use super::forecast::{End, Forecast, What};
 use super::spec_fields::SpecField;
 use crate::api::names::{self, conditions as types};
 use crate::cli::Exit;
-use crate::inplace::Class;
-use crate::inplace::decide::Pace;
+use crate::inplace::{Class, Pace};
 use crate::model::{Gate, Snapshot, ValidSpec};
 use crate::plan::explain::{Explanation, Verdict};
 

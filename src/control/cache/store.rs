@@ -153,7 +153,8 @@ impl Store {
         })))
     }
 
-    fn revisions_of(&self, set: &SetFacts) -> Vec<Arc<RevisionFacts>> {
+    /// The revisions of a set, and those of nobody that its selector matches.
+    pub fn revisions_of(&self, set: &SetFacts) -> Vec<Arc<RevisionFacts>> {
         let orphans = IndexKey::Orphans { namespace: set.namespace.clone() };
         let owner = IndexKey::Owner(set.uid.clone());
         let owned = self.revisions.indexed(&owner);

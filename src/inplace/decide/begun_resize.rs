@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, json};
 
-use super::{Rebuild, TemplateContainer};
+use super::TemplateContainer;
+use crate::inplace::decision::Rebuild;
 use crate::inplace::diff::Entry;
 use crate::inplace::operations::Operation;
 use crate::inplace::resize::quantity_of;

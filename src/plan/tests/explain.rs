@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::inplace::Class;
-use crate::inplace::decide::Pace;
+use crate::inplace::Pace;
 use crate::model::Nodes;
 use crate::plan::explain::{Explained, Explanation, Verdict, explain};
 

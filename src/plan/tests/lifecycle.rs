@@ -480,6 +480,38 @@ fn after_an_update_in_place_a_pod_is_called_normal_by_its_hook_too() {
     assert_eq!(moves(&online.plan()), ["open web-0 -> Normal"]);
 }
 
+/// Two were taken down under a larger budget. One serves again, and its hook has not called it normal.
+#[test]
+fn a_pod_that_its_hook_keeps_down_and_that_serves_waits_for_others_that_are_down() {
+    let hooks = json!({"preDelete": hook(false), "preNormal": hook(false)});
+    let mut world = world(2, json!({"podUpdatePolicy": "ReCreate"}), hooks);
+    world.status.disrupted = vec![entry(0), entry(1)];
+    world.pods[0] = lost(pod(0, "app:v2"));
+    in_state(&mut world.pods[1], HookState::PreparingDelete, 30);
+    release(&mut world.pods[1]);
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 0, name: "web-0".into() }]);
+    let live = |pod: &PodFacts| [(0, LivePod::Found(Arc::new(pod.clone())))].into();
+    world.answers.live_pods = live(&world.pods[0]);
+    assert_eq!(moves(&world.plan()), [""; 0]);
+    // Its own hook may take as long as it likes.
+    world.pods[0] = pod(0, "app:v2");
+    in_state(&mut world.pods[0], HookState::PreparingNormal, 30);
+    world.answers.live_pods = live(&world.pods[0]);
+    assert_eq!(moves(&world.plan()), ["delete web-1"]);
+}
+
+/// The one that waits for it is the one that it would wait for.
+#[test]
+fn a_pod_that_the_rollout_took_down_comes_back_whatever_the_hooks_of_lower_ones_say() {
+    let mut world = world(2, json!({}), json!({"preNormal": hook(false)}));
+    world.spec["podManagementPolicy"] = "OrderedReady".into();
+    world.pods = vec![pod(0, "app:v2")];
+    in_state(&mut world.pods[0], HookState::PreparingNormal, 30);
+    assert_eq!(moves(&world.plan()), [""; 0]);
+    world.status.disrupted = vec![entry(1)];
+    assert_eq!(moves(&world.plan()), ["create web-1 -> PreparingNormal"]);
+}
+
 /// Both were told as condemned Pods, and let go; then their ordinals came back, and the rollout wants them.
 #[test]
 fn pods_that_were_let_go_and_are_wanted_again_do_not_wait_for_each_other() {

@@ -10,6 +10,7 @@ pub mod moving;
 pub mod patience;
 pub mod preflight;
 pub mod record;
+pub mod revisions;
 pub mod stage;
 pub mod surroundings;
 pub mod writes;

@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
@@ -17,6 +16,7 @@ use super::facts::{self, is_controlled_by, is_observed, uid};
 use super::kinds::{OURS, SetKind};
 use super::patience::{Look, Patience};
 use super::record::{self, Record};
+use super::revisions;
 use super::stage::{self, Stage, Stop};
 use super::writes::{self, Met};
 use crate::api::names;
@@ -292,7 +292,7 @@ impl Moving {
             };
             return Ok(Look::Waiting(format!("Pod {} {owner}", facts::name(pod))));
         }
-        if let Some(revision) = self.orphaned_revision(&new).await? {
+        if let Some(revision) = revisions::orphan(self, &new).await? {
             return Ok(Look::Waiting(format!("ControllerRevision {revision} has no owner yet")));
         }
         let claims = self.claims(&new).await?;
@@ -307,26 +307,6 @@ impl Moving {
             }
         }
         Ok(Look::Done((pods.len(), claims.len())))
-    }
-
-    /// A revision that the manager has not taken yet. The native controller looks for them when something else happens.
-    async fn orphaned_revision(&self, set: &DynamicObject) -> Result<Option<String>, CliError> {
-        if self.to != OURS {
-            return Ok(None);
-        }
-        let revisions = self.revisions(set).await?;
-        let orphan = revisions.into_iter().find(|revision| facts::controller(&revision.metadata).is_none());
-        Ok(orphan.and_then(|revision| revision.metadata.name))
-    }
-
-    /// The revisions that the selector and the name make the set's, whoever owns them.
-    pub async fn revisions(&self, set: &DynamicObject) -> Result<Vec<ControllerRevision>, CliError> {
-        let api: Api<ControllerRevision> = Api::namespaced(self.session.client.clone(), &self.session.namespace);
-        let selector = ListParams::default().labels(&facts::selector(set)?.to_text());
-        let prefix = format!("{}-", self.name);
-        let mut revisions = api.list(&selector).await?.items;
-        revisions.retain(|one| one.metadata.name.as_ref().is_some_and(|name| name.starts_with(&prefix)));
-        Ok(revisions)
     }
 
     /// Takes the record away, and writes `change` with it: the last step.

@@ -12,7 +12,7 @@ use crate::cli::convert::set::{Converted, Remark, converted};
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
 use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
-use crate::cli::migrate::patience::Look;
+use crate::cli::migrate::patience::{Look, Moved};
 use crate::cli::migrate::record::{Adoption, Giver};
 use crate::cli::output::say;
 use crate::model::revision::hash;
@@ -27,7 +27,7 @@ pub const DESCRIPTIONS: [&str; 6] = [
     "6/6   see that every Pod counts as up to date, and lift the pause",
 ];
 
-/// How long Pods may take to be relabelled. Those that are not by then are different.
+/// How long no Pod may be relabelled. Those that are not by then are different.
 const RELABEL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One adoption.
@@ -74,16 +74,16 @@ impl Work {
         let Some(record) = moving.hand_over(self, 6).await? else { return Ok(moving.new.get(&moving.name).await?) };
         let (pods, claims) = moving.taken::<Adoption>().await?;
         say(&format!("5/6   {} and {} have their new owner", counted(pods, "Pod"), counted(claims, "claim")));
-        let patience = moving.patience.at_most(RELABEL_LIMIT);
-        let looked = patience.until(async || self.up_to_date(&record).await).await;
-        looked.map_err(|error| match error {
-            CliError::Failed(text) => CliError::Failed(format!(
-                "{text}. The set stays paused, and no Pod is restarted: kubectl asts plan {0} tells what differs; kubectl \
-                 asts rollout resume {0} updates these Pods",
-                moving.name
-            )),
-            other => other,
-        })?;
+        let looked = moving.patience.while_it_moves(RELABEL_LIMIT, async || self.up_to_date(&record).await).await?;
+        if let Moved::Still(different) = looked {
+            return Err(CliError::Failed(format!(
+                "{different}, and for {} s no Pod was relabelled. The set stays paused, and no Pod is restarted: kubectl asts \
+                 plan {name} tells what differs; kubectl asts rollout resume {name} updates these Pods; the same command \
+                 looks again",
+                RELABEL_LIMIT.as_secs(),
+                name = moving.name,
+            )));
+        }
         let resumed = json!({"spec": {"updateStrategy": {"rollingUpdate": {"paused": null}}}});
         let set = moving.finish::<Adoption>(if record.resume { resumed } else { json!({}) }).await?;
         let pods = facts::pods(&moving.session, &set).await?;

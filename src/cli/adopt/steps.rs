@@ -6,25 +6,28 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DynamicObject;
 use serde_json::json;
 
+use super::checks::pods_and_rollout;
 use crate::api::names;
 use crate::api::spec::PodUpdatePolicy;
 use crate::cli::convert::set::{Converted, Remark, converted};
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
+use crate::cli::migrate::findings::{Findings, Force, Weight};
 use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
 use crate::cli::migrate::patience::{Look, Moved};
 use crate::cli::migrate::record::{Adoption, Giver};
+use crate::cli::migrate::retention;
 use crate::cli::output::say;
 use crate::model::revision::hash;
 
 /// What is done, in order.
 pub const DESCRIPTIONS: [&str; 6] = [
-    "1/6   make the AdvancedStatefulSet from the live StatefulSet, paused",
-    "2/6   wait until the manager has seen it",
-    "3/6   have the StatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
-    "4/6   delete the StatefulSet and leave its Pods",
-    "5/6   wait until the manager has taken Pods, revisions and claims",
-    "6/6   see that every Pod counts as up to date, and lift the pause",
+    "make the AdvancedStatefulSet from the live StatefulSet, paused",
+    "wait until the manager has seen it",
+    "have the StatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
+    "delete the StatefulSet and leave its Pods",
+    "wait until the manager has taken Pods, revisions and claims",
+    "see that every Pod counts as up to date, and lift the pause",
 ];
 
 /// How long no Pod may be relabelled. Those that are not by then are different.
@@ -34,6 +37,7 @@ const RELABEL_LIMIT: Duration = Duration::from_secs(60);
 pub struct Work {
     pub moving: Moving,
     pub policy: Option<PodUpdatePolicy>,
+    pub force: Force,
 }
 
 /// The set that is to be, as the old one is now.
@@ -52,12 +56,11 @@ impl Work {
     /// # Errors
     /// The fields that have no counterpart.
     pub fn shaped(&self, old: &DynamicObject) -> Result<Wanted, Vec<Remark>> {
-        let mut whole = old.data.clone();
+        let old = retention::as_users(old);
+        let mut whole = old.data;
         whole["metadata"] = serde_json::to_value(&old.metadata).unwrap_or_default();
         let Converted { mut object, notes } = converted(&whole, self.moving.from.source(), self.policy)?;
-        let mut compared = object["spec"].clone();
-        // Of the live object it may have been changed by a step of ours.
-        compared.as_object_mut().map(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"));
+        let hash = hash(&object["spec"], 0);
         let mut resume = false;
         if let Some(rolling) = object.pointer_mut("/spec/updateStrategy/rollingUpdate").filter(|it| it.is_object()) {
             resume = rolling.get("paused") != Some(&json!(true));
@@ -65,7 +68,7 @@ impl Work {
         }
         let object =
             serde_json::from_value(object).map_err(|error| vec![Remark::new("metadata", error.to_string())])?;
-        Ok(Wanted { object, hash: hash(&compared, 0), resume, notes })
+        Ok(Wanted { object, hash, resume, notes })
     }
 
     /// Goes through all steps.
@@ -136,7 +139,10 @@ impl Transfer for Work {
             let told: Vec<String> = remarks.iter().map(ToString::to_string).collect();
             CliError::Failed(format!("{}: {}", self.moving.old_shown(), told.join("; ")))
         })?;
-        let update = facts::text(old, "/status/updateRevision");
+        let complete = match earlier {
+            Some(earlier) if earlier.giver.spec == wanted.hash => earlier.complete,
+            _ => is_complete(old, pods),
+        };
         let record = Adoption {
             giver: Giver {
                 from: self.moving.from.shown.to_owned(),
@@ -144,13 +150,24 @@ impl Transfer for Work {
                 spec: wanted.hash,
             },
             resume: wanted.resume,
-            complete: earlier.map_or_else(|| outdated(pods.values(), update).is_empty(), |earlier| earlier.complete),
+            complete,
         };
         Ok((wanted.object, record))
     }
 
-    /// Whatever moves goes on under the new set.
-    fn hold(&self, _: &DynamicObject, _: &Pods) -> Option<String> {
-        None
+    /// With `--force` whatever moves goes on under the new set.
+    fn hold(&self, old: &DynamicObject, new: &DynamicObject, pods: &Pods) -> Option<String> {
+        if self.force == Force::GoOn {
+            return None;
+        }
+        let mut findings = Findings::default();
+        pods_and_rollout(old, Some(new), pods, self.moving.from.shown, &mut findings);
+        findings.0.into_iter().find(|finding| finding.weight >= Weight::Doubt).map(|finding| finding.text)
     }
+}
+
+/// Whether every Pod of the old set is on its newest revision.
+fn is_complete(old: &DynamicObject, pods: &Pods) -> bool {
+    let own = pods.values().filter(|pod| facts::is_controlled_by(&pod.metadata, uid(&old.metadata)));
+    is_observed(old) && outdated(own, facts::text(old, "/status/updateRevision")).is_empty()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checks::pods_and_rollout;
 use crate::api::names;
@@ -13,6 +13,7 @@ use crate::cli::convert::set::{Converted, Remark, converted};
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
 use crate::cli::migrate::findings::{Findings, Force, Weight};
+use crate::cli::migrate::marks;
 use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
 use crate::cli::migrate::patience::{Look, Moved};
 use crate::cli::migrate::record::{Adoption, Giver};
@@ -59,7 +60,10 @@ impl Work {
         let old = retention::as_users(old);
         let mut whole = old.data;
         whole["metadata"] = serde_json::to_value(&old.metadata).unwrap_or_default();
-        let Converted { mut object, notes } = converted(&whole, self.moving.from.source(), self.policy)?;
+        let Converted { mut object, mut notes } = converted(&whole, self.moving.from.source(), self.policy)?;
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            notes.extend(marks::leave_out(metadata, &old.metadata));
+        }
         let hash = hash(&object["spec"], 0);
         let mut resume = false;
         if let Some(rolling) = object.pointer_mut("/spec/updateStrategy/rollingUpdate").filter(|it| it.is_object()) {

@@ -8,6 +8,7 @@ pub mod findings;
 pub mod give_up;
 pub mod kinds;
 pub mod manager;
+pub mod marks;
 pub mod moving;
 pub mod patience;
 pub mod preflight;

@@ -88,6 +88,7 @@ async fn acceptance(
             Loss::Accepted => findings.note(format!("{remark}: left out")),
         }
     }
+    shape.left.iter().for_each(|remark| findings.note(remark.to_string()));
     if taker.is_none() {
         let (object, _) = work.made_of(old, shape)?;
         preflight::accepted(&work.moving, &object, findings).await?;

@@ -1,7 +1,7 @@
 //! A release: how the native set is made, what its Pods need to stay as they are, and how it ends.
 
 use kube::api::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checks::{moves, revision};
 use super::history;
@@ -9,6 +9,7 @@ use super::native::{self, Native};
 use crate::api::names;
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
+use crate::cli::migrate::marks;
 use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
 use crate::cli::migrate::patience::Look;
 use crate::cli::migrate::progress;
@@ -47,7 +48,11 @@ impl Work {
         let old = retention::as_users(old);
         let mut whole = old.data;
         whole["metadata"] = serde_json::to_value(&old.metadata).unwrap_or_default();
-        native::shaped(&whole)
+        let mut native = native::shaped(&whole)?;
+        if let Some(metadata) = native.object.get_mut("metadata").and_then(Value::as_object_mut) {
+            native.left = marks::leave_out(metadata, &old.metadata);
+        }
+        Ok(native)
     }
 
     /// The native set, and what is to be known of it later.

@@ -8,6 +8,7 @@ use crate::api::names;
 use crate::api::spec::PodUpdatePolicy;
 use crate::cli::error::CliError;
 use crate::cli::migrate::access::Right;
+use crate::cli::migrate::claims;
 use crate::cli::migrate::facts::{self, counted, some_of, uid};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
@@ -51,6 +52,8 @@ pub async fn look(
     owners(old, &mut findings);
     let pods = facts::pods(&work.moving.session, old).await?;
     pods_and_rollout(old, taker, &pods, work.moving.from.shown, &mut findings);
+    let uids: Vec<&str> = [Some(old), taker].into_iter().flatten().map(|set| uid(&set.metadata)).collect();
+    claims::look(&work.moving, old, &pods, &uids, &mut findings).await?;
     preflight::retained(old, &work.moving.old_shown(), &mut findings);
     surroundings::look(&work.moving.session, old, (work.moving.from, OURS), &mut findings).await?;
     Ok(findings)

@@ -8,6 +8,7 @@ use super::steps::{Loss, Work};
 use crate::api::names;
 use crate::cli::error::CliError;
 use crate::cli::migrate::access::Right;
+use crate::cli::migrate::claims;
 use crate::cli::migrate::facts::{self, counted, some_of, uid};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
@@ -63,6 +64,8 @@ pub async fn look(work: &Work, old: &DynamicObject, taker: Option<&DynamicObject
         findings.note(format!("{} not Ready", counted(unready, "Pod")));
     }
     acceptance(work, old, taker, &mut findings).await?;
+    let uids: Vec<&str> = [Some(old), taker].into_iter().flatten().map(|set| uid(&set.metadata)).collect();
+    claims::look(&work.moving, old, &pods, &uids, &mut findings).await?;
     preflight::retained(old, &work.moving.old_shown(), &mut findings);
     surroundings::look(session, old, (OURS, NATIVE), &mut findings).await?;
     Ok(findings)

@@ -175,3 +175,64 @@ fn is_complete(old: &DynamicObject, pods: &Pods) -> bool {
     let own = pods.values().filter(|pod| facts::is_controlled_by(&pod.metadata, uid(&old.metadata)));
     is_observed(old) && outdated(own, facts::text(old, "/status/updateRevision")).is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::connect::Session;
+    use crate::cli::migrate::kinds::{NATIVE, OURS};
+    use crate::cli::migrate::patience::Patience;
+
+    fn work(force: Force) -> Work {
+        let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let session = Session { client, namespace: "shop".into(), namespace_is_given: false };
+        let moving = Moving::new(session, "web".into(), (NATIVE, OURS), Patience::of(Duration::ZERO));
+        Work { moving, policy: None, force }
+    }
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn old(update: &str) -> DynamicObject {
+        object(json!({
+            "metadata": {"name": "web", "uid": "old", "generation": 1},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
+                    "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "app:v1"}]},
+                }},
+            "status": {"observedGeneration": 1, "updateRevision": update},
+        }))
+    }
+
+    fn pods() -> Pods {
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "old", "controller": true}]);
+        let metadata =
+            json!({"name": "web-0", "labels": {"controller-revision-hash": "web-a"}, "ownerReferences": owner});
+        Pods::from([(0, serde_json::from_value(json!({"metadata": metadata})).unwrap())])
+    }
+
+    #[tokio::test]
+    async fn a_rollout_that_begins_in_between_is_waited_for_unless_forced() {
+        let new = object(json!({"metadata": {"name": "web", "uid": "new"}}));
+        let held = |force, update: &str| work(force).hold(&old(update), &new, &pods());
+        assert_eq!(held(Force::Stop, "web-a"), None);
+        assert!(held(Force::Stop, "web-b").is_some_and(|why| why.contains("a rollout is under way")));
+        assert_eq!(held(Force::GoOn, "web-b"), None);
+    }
+
+    #[tokio::test]
+    async fn whether_all_pods_are_up_to_date_is_looked_at_again_when_the_set_changed() {
+        let work = work(Force::GoOn);
+        let (_, record) = work.wanted(&old("web-a"), &pods(), None).unwrap();
+        assert!(record.complete);
+        let (_, same) = work.wanted(&old("web-b"), &pods(), Some(&record)).unwrap();
+        assert!(same.complete, "the spec is as it was");
+        let mut changed = old("web-b");
+        changed.data["spec"]["minReadySeconds"] = json!(5);
+        let (_, other) = work.wanted(&changed, &pods(), Some(&record)).unwrap();
+        assert!(!other.complete);
+    }
+}

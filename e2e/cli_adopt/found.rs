@@ -48,18 +48,21 @@ pub async fn revisions_of_a_set_that_is_called_alike_stay_its_own(space: Space) 
     let history = space.kubectl(&["rollout", "history", "statefulset/web"], None)?;
     let lines = history.lines().filter(|line| line.starts_with(|it: char| it.is_ascii_digit())).count();
     ensure_eq!(lines, 1, "{history}");
-    // A revision of web-cache that nobody owns is no more waited for than taken.
-    let orphan = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 9,
-        "metadata": {"name": "web-cache-6d4f", "labels": {"app": "shared"}},
-        "data": {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image("v1")}]}}}}});
-    space.kubectl(&["scale", "asts/web-cache", "--replicas=0"], None)?;
-    space.settled("web-cache").await?;
+    // One of web-cache that nobody owns is no more waited for than taken.
     space.kubectl(&["delete", "asts/web-cache"], None)?;
-    let native = ["delete", "controllerrevision", "-l", "app=shared", "--field-selector=metadata.name=web-cache-6d4f"];
-    space.apply(&orphan)?;
-    asts(&space, &["adopt", "statefulset/web", "--timeout=60s"]).await?.fine()?;
-    is_ours(&space, "web").await?;
-    space.kubectl(&native, None).map(drop)
+    space.apply(&json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 9,
+        "metadata": {"name": "web-cache-6d4f", "labels": {"app": "shared"}},
+        "data": {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image("v1")}]}}}}}))?;
+    space.kubectl(&["delete", "statefulset/web", "--cascade=orphan"], None)?;
+    let free = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    let revisions = space.api::<ControllerRevision>();
+    revisions.patch("web-cache-6d4f", &PatchParams::default(), &free).await?;
+    let mut manifest = set("web", labels);
+    manifest["spec"]["replicas"] = json!(1);
+    space.create_settled(manifest).await?;
+    let owners = revisions.get("web-cache-6d4f").await?.metadata.owner_references;
+    ensure_eq!(owners, None, "owners of web-cache's revision");
+    Ok(())
 }
 
 pub async fn claims_that_cannot_go_along_are_named(space: Space) -> Result {

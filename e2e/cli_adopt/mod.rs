@@ -34,6 +34,7 @@ use crate::{ensure, ensure_eq, test_list};
 test_list![
     a_native_set_is_adopted_and_released_through_kubectl,
     killed_at_any_step_an_adoption_ends_right_when_called_again,
+    killed_at_any_step_an_adoption_of_claims_that_go_along_ends_right,
     killed_at_any_step_a_release_ends_right_when_called_again,
     claims_that_go_with_their_set_stay_all_the_same,
     a_dry_run_changes_nothing,
@@ -186,20 +187,28 @@ async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> R
 }
 
 async fn killed_at_any_step_an_adoption_ends_right_when_called_again(space: Space) -> Result {
+    killed_adoptions(&space, "Retain").await
+}
+
+async fn killed_at_any_step_an_adoption_of_claims_that_go_along_ends_right(space: Space) -> Result {
+    killed_adoptions(&space, "Delete").await
+}
+
+async fn killed_adoptions(space: &Space, when_deleted: &str) -> Result {
     let spec = json!({
-        "podManagementPolicy": "Parallel", "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"},
+        "podManagementPolicy": "Parallel", "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted},
     });
-    let before = created(&space, "web", 3, spec).await?;
+    let before = created(space, "web", 3, spec).await?;
     for mark in ["ok    you", "note", "1/6", "2/6", "3/6", "4/6", "5/6", "6/6"] {
-        asts_killed_at(&space, &["adopt", "statefulset/web"], mark).await?;
-        asts(&space, &["adopt", "statefulset/web"]).await?.fine().context(mark)?;
-        is_ours(&space, "web").await.context(mark)?;
-        ensure_eq!(state(&space).await?, before, "after {mark}");
-        asts(&space, &["release", "web"]).await?.fine().context(mark)?;
-        is_native(&space, "web").await.context(mark)?;
-        ensure_eq!(state(&space).await?, before, "released after {mark}");
+        asts_killed_at(space, &["adopt", "statefulset/web"], mark).await?;
+        asts(space, &["adopt", "statefulset/web"]).await?.fine().context(mark)?;
+        is_ours(space, "web").await.context(mark)?;
+        ensure_eq!(state(space).await?, before, "after {mark}");
+        asts(space, &["release", "web"]).await?.fine().context(mark)?;
+        is_native(space, "web").await.context(mark)?;
+        ensure_eq!(state(space).await?, before, "released after {mark}");
     }
-    stays(&space, &before).await
+    stays(space, &before).await
 }
 
 async fn killed_at_any_step_a_release_ends_right_when_called_again(space: Space) -> Result {

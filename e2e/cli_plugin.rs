@@ -113,3 +113,22 @@ pub async fn asts_killed_at(space: &Space, arguments: &[&str], mark: &str) -> Re
     let ran = asts_at(space, arguments, mark, kill).await?;
     if ran.code.is_none() { Ok(()) } else { Err(Failure(format!("it was not killed at {mark:?}: {ran:?}"))) }
 }
+
+/// The same when something is so. `code`: none where it was killed, which it is not where it ends before.
+pub async fn asts_killed_when(
+    space: &Space,
+    kubeconfig: &std::path::Path,
+    arguments: &[&str],
+    is: impl Fn() -> bool,
+) -> Result<Ran> {
+    let mut command = command(space, arguments);
+    command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+    let mut child = command.spawn()?;
+    while child.try_wait()?.is_none() {
+        if is() {
+            child.kill()?;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    end(child, "")
+}

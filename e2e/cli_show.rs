@@ -233,6 +233,15 @@ async fn kubectl_completes_the_plugin(space: Space) -> Result {
     let words = ["__complete", "asts", "--namespace", &space.namespace, "rollout", "status", "we"];
     let said = run(kubectl(&space, &words)?, "").await?.fine()?;
     ensure!(said.contains("web\t0 of 0 Pods ready\n") && said.contains(":4"), "{said}");
+    let mut native = set("db", json!({"replicas": 0}));
+    native["apiVersion"] = json!("apps/v1");
+    native["kind"] = json!("StatefulSet");
+    space.apply(&native)?;
+    for (typed, candidate) in [("", "statefulset/db\n"), ("sts/d", "sts/db\n"), ("statefulset.apps.kruise.io/", ":4")] {
+        let words = ["__complete", "asts", "--namespace", &space.namespace, "adopt", typed];
+        let said = run(kubectl(&space, &words)?, "").await?.fine()?;
+        ensure!(said.contains(candidate), "{typed:?}: {said}");
+    }
     Ok(())
 }
 

@@ -222,6 +222,7 @@ async fn everything_goes_wrong_at_once(_: Space) -> Result {
         delay_milliseconds: 80,
         watch_milliseconds: Some(4000),
         expired: 200,
+        held_write: None,
     };
     lives("all", harm, 30, |fate| fate != Fate::Passed).await
 }

@@ -67,12 +67,15 @@ async fn five_pods_with_claims_are_adopted_and_released_and_their_containers_run
     asts(&space, &["release", "web"]).await?.fine()?;
     is_native(&space, "web").await?;
     same("after the release").await?;
-    for mark in ["1/6", "4/6", "5/6"] {
-        asts_killed_at(&space, &["adopt", "statefulset/web"], mark).await?;
-        asts(&space, &["adopt", "statefulset/web"]).await?.fine().context(mark)?;
-        is_ours(&space, "web").await.context(mark)?;
-        same(mark).await?;
-        let mark = mark.replace("/6", "/7");
+    for step in 1..=7 {
+        let mark = format!("{step}/6");
+        if step <= 6 {
+            asts_killed_at(&space, &["adopt", "statefulset/web"], &mark).await?;
+        }
+        asts(&space, &["adopt", "statefulset/web"]).await?.fine().context(&mark)?;
+        is_ours(&space, "web").await.context(&mark)?;
+        same(&mark).await?;
+        let mark = format!("{step}/7");
         asts_killed_at(&space, &["release", "web"], &mark).await?;
         asts(&space, &["release", "web"]).await?.fine().context(&mark)?;
         is_native(&space, "web").await.context(&mark)?;

@@ -1,8 +1,8 @@
 //! Between a manager and the apiserver: passes on what is asked, and does harm on the way.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Harm {
     pub watch_milliseconds: Option<u64>,
     /// A watch is told that its version is too old: at once, or by an event in it.
     pub expired: u64,
+    /// The write of this number, from the proxy's start, is carried out, its answer held back, and all that follows too.
+    pub held_write: Option<usize>,
 }
 
 /// Longer than a client waits.
@@ -73,6 +75,7 @@ impl Seen {
             && !self.path.contains("dryRun=")
             && !self.path.contains("/leases")
             && !self.path.contains("/events")
+            && !self.path.contains("/selfsubjectaccessreviews")
     }
 
     fn is_watch(&self) -> bool {
@@ -96,6 +99,8 @@ struct State {
     broken: watch::Sender<Broken>,
     /// How often the apiserver itself called a version too old.
     expired: AtomicUsize,
+    /// The write that was to be held back is carried out.
+    is_held: AtomicBool,
 }
 
 /// Why a connection or a body ends without its rest.
@@ -122,6 +127,7 @@ impl Proxy {
             watches: AtomicUsize::new(0),
             broken,
             expired: AtomicUsize::new(0),
+            is_held: AtomicBool::new(false),
         });
         let task = tokio::spawn(listen(listener, Arc::clone(&state)));
         Ok(Self { port, state, task })
@@ -129,7 +135,12 @@ impl Proxy {
 
     /// A kubeconfig with the manager's identity that leads here.
     pub fn kubeconfig(&self, suite: &Suite) -> Result<PathBuf> {
-        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&suite.identity)?)?;
+        self.kubeconfig_of(suite, &suite.identity)
+    }
+
+    /// The same with another identity, given by a kubeconfig.
+    pub fn kubeconfig_of(&self, suite: &Suite, identity: &Path) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(identity)?)?;
         config["clusters"][0]["cluster"] = json!({"server": format!("http://127.0.0.1:{}", self.port)});
         let file = suite.cluster.info.dir.join(format!("proxy-{}.kubeconfig", self.port));
         std::fs::write(&file, config.to_string())?;
@@ -162,6 +173,11 @@ impl Proxy {
     /// How many requests met this fate.
     pub fn count(&self, is: impl Fn(Fate) -> bool) -> usize {
         self.seen().iter().filter(|seen| is(seen.fate)).count()
+    }
+
+    /// Whether the write of `Harm::held_write` is carried out.
+    pub fn is_held(&self) -> bool {
+        self.state.is_held.load(Ordering::SeqCst)
     }
 
     /// How often the apiserver said that a version is too old.
@@ -212,9 +228,16 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> std::result::Re
     let mut seen = Seen { at: Instant::now(), method: parts.method.clone(), path, fate: Fate::Passed };
     let fate = state.decide(&seen);
     seen.fate = fate;
-    let is_watch = seen.is_watch();
+    let (is_watch, is_write) = (seen.is_watch(), seen.is_write());
+    let mut writes = 0;
     if let Ok(mut log) = state.seen.lock() {
         log.push(seen);
+        writes = log.iter().filter(|seen| seen.is_write()).count();
+    }
+    let held = state.harm.lock().ok().and_then(|harm| harm.held_write);
+    let is_held = is_write && held == Some(writes);
+    if held.is_some_and(|held| writes >= held) && !is_held {
+        return std::future::pending().await;
     }
     tokio::time::sleep(state.delay()).await;
     match fate {
@@ -236,6 +259,10 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> std::result::Re
         }
     });
     let answer = passed.await??;
+    if is_held {
+        state.is_held.store(true, Ordering::SeqCst);
+        return std::future::pending().await;
+    }
     if fate == Fate::Unanswered {
         return Err("the answer is lost on purpose".into());
     }

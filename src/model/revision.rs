@@ -134,9 +134,31 @@ pub fn revision_name(set_name: &str, hash: &str) -> String {
     format!("{prefix}-{hash}")
 }
 
+/// Whether a ControllerRevision is named as one of this set: no part of a hash has a dash, and other sets' names may
+/// begin alike (`web`, `web-cache`).
+pub fn is_named_after(set_name: &str, revision: &str) -> bool {
+    revision.strip_prefix(&revision_name(set_name, "")).is_some_and(|hash| !hash.is_empty() && !hash.contains('-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_revision_is_told_from_one_of_a_longer_name() {
+        let long = "x".repeat(240);
+        for (set, revision, is) in [
+            ("web", "web-6d4f", true),
+            ("web-cache", "web-cache-6d4f", true),
+            ("web", "web-cache-6d4f", false),
+            ("web", "web-", false),
+            ("web", "web", false),
+            ("web", "webs-6d4f", false),
+            (&long, &revision_name(&long, "6d4f"), true),
+        ] {
+            assert_eq!(is_named_after(set, revision), is, "{set} {revision}");
+        }
+    }
 
     #[test]
     fn the_hash_depends_on_meaning_and_collisions_only() {

@@ -10,7 +10,9 @@ use super::action::{Question, RevisionAction};
 use crate::inplace::diff::differences;
 use crate::inplace::env_annotations;
 use crate::inplace::quantity::same_quantity;
-use crate::model::revision::{ClaimSizes, add_claim_sizes, claims_note, hash, revision_data, revision_name};
+use crate::model::revision::{
+    ClaimSizes, add_claim_sizes, claims_note, hash, is_named_after, revision_data, revision_name,
+};
 use crate::model::{RevisionFacts, Snapshot, TemplateAnswer, ValidSpec, canonical};
 
 /// A revision that Pods are made from and compared with.
@@ -168,14 +170,13 @@ enum Search {
 
 /// Owned revisions, and orphans that this set may take, oldest first.
 fn history(snapshot: &Snapshot) -> Vec<Arc<RevisionFacts>> {
-    let prefix = revision_name(&snapshot.set.name, "");
     let mut history: Vec<Arc<RevisionFacts>> = snapshot
         .revisions
         .iter()
         .filter(|facts| !facts.terminating && facts.data.pointer("/spec/template").is_some_and(Value::is_object))
         .filter(|facts| match &facts.controller {
             Some(owner) => owner.uid == snapshot.set.uid,
-            None => facts.name.starts_with(&prefix),
+            None => is_named_after(&snapshot.set.name, &facts.name),
         })
         .cloned()
         .collect();

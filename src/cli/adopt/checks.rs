@@ -1,23 +1,22 @@
 //! What is looked at before an adoption is begun.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::DynamicObject;
 
 use super::steps::Work;
 use crate::api::names;
 use crate::api::spec::PodUpdatePolicy;
 use crate::cli::error::CliError;
 use crate::cli::migrate::access::Right;
-use crate::cli::migrate::facts::{self, counted, some_of};
+use crate::cli::migrate::claims;
+use crate::cli::migrate::facts::{self, counted, some_of, uid};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
 use crate::cli::migrate::manager::{self, LeaseFlags};
+use crate::cli::migrate::moving::Pods;
 use crate::cli::migrate::preflight::{self, Verdict};
 use crate::cli::migrate::record::Release;
 use crate::cli::migrate::surroundings;
-use crate::model::Ordinal;
 
 /// Rights that every adoption needs, in the namespace.
 const RIGHTS: [Right; 6] = [
@@ -29,13 +28,19 @@ const RIGHTS: [Right; 6] = [
     Right::to("list", "apps", "controllerrevisions"),
 ];
 
-/// Looks at everything, and changes nothing.
-pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Result<Findings, CliError> {
+/// Looks at everything, and changes nothing. `taker`: the new set, where an earlier call has made it.
+pub async fn look(
+    work: &Work,
+    old: &DynamicObject,
+    taker: Option<&DynamicObject>,
+    lease: &LeaseFlags,
+) -> Result<Findings, CliError> {
     let under_way = "a release to this StatefulSet is under way: call release again to end it first";
     let (mut findings, verdict) = preflight::begin::<Release>(&work.moving, old, &RIGHTS, under_way).await?;
     if verdict == Verdict::Ends {
         return Ok(findings);
     }
+    let old = &work.moving.observed(old).await?;
     if !is_served(work).await? {
         findings.refuse(
             "the cluster does not know AdvancedStatefulSets: install the definition first (kubectl apply -k config/crd)",
@@ -43,15 +48,13 @@ pub async fn look(work: &Work, old: &DynamicObject, lease: &LeaseFlags) -> Resul
         return Ok(findings);
     }
     manager::look(&work.moving.session, lease, &mut findings).await?;
-    acceptance(work, old, &mut findings).await?;
+    acceptance(work, old, taker, &mut findings).await?;
     owners(old, &mut findings);
     let pods = facts::pods(&work.moving.session, old).await?;
-    pods_and_rollout(old, &pods, work.moving.from.shown, &mut findings);
-    if preflight::deletes_claims(old) {
-        findings.note(
-            "whenDeleted is Delete: the StatefulSet lets its claims go before it is deleted, the new set takes them",
-        );
-    }
+    pods_and_rollout(old, taker, &pods, work.moving.from.shown, &mut findings);
+    let uids: Vec<&str> = [Some(old), taker].into_iter().flatten().map(|set| uid(&set.metadata)).collect();
+    claims::look(&work.moving, old, &pods, &uids, &mut findings).await?;
+    preflight::retained(old, &work.moving.old_shown(), &mut findings);
     surroundings::look(&work.moving.session, old, (work.moving.from, OURS), &mut findings).await?;
     Ok(findings)
 }
@@ -65,7 +68,12 @@ async fn is_served(work: &Work) -> Result<bool, CliError> {
 }
 
 /// Whether the new set is one that the apiserver takes.
-async fn acceptance(work: &Work, old: &DynamicObject, findings: &mut Findings) -> Result<(), CliError> {
+async fn acceptance(
+    work: &Work,
+    old: &DynamicObject,
+    taker: Option<&DynamicObject>,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
     let wanted = match work.shaped(old) {
         Ok(done) => done,
         Err(remarks) => {
@@ -73,13 +81,8 @@ async fn acceptance(work: &Work, old: &DynamicObject, findings: &mut Findings) -
             return Ok(());
         }
     };
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    match work.moving.new.create(&dry_run, &wanted.object).await {
-        Ok(_) => findings.fine(format!("the apiserver takes {} (dry run)", work.moving.new_shown())),
-        Err(kube::Error::Api(status)) if status.code < 500 => {
-            findings.refuse(format!("the apiserver refuses {}: {}", work.moving.new_shown(), status.message));
-        }
-        Err(error) => return Err(error.into()),
+    if taker.is_none() {
+        preflight::accepted(&work.moving, &wanted.object, findings).await?;
     }
     let is_of_owner = |field: &str| field == "metadata.ownerReferences";
     wanted.notes.iter().filter(|note| !is_of_owner(&note.field)).for_each(|note| findings.note(note.to_string()));
@@ -103,8 +106,14 @@ fn owners(old: &DynamicObject, findings: &mut Findings) {
     }
 }
 
-/// Whether the old set stands still.
-fn pods_and_rollout(old: &DynamicObject, pods: &BTreeMap<Ordinal, Pod>, shown: &str, findings: &mut Findings) {
+/// Whether the old set stands still. A Pod that was made anew for the new set meanwhile is where it is to be.
+pub fn pods_and_rollout(
+    old: &DynamicObject,
+    taker: Option<&DynamicObject>,
+    pods: &Pods,
+    shown: &str,
+    findings: &mut Findings,
+) {
     let replicas = facts::integer(old, "/spec/replicas").unwrap_or(1);
     let before = findings.0.len();
     let name_of = |pods: &[&Pod]| some_of(pods.iter().map(|pod| facts::name(pod)));
@@ -115,16 +124,18 @@ fn pods_and_rollout(old: &DynamicObject, pods: &BTreeMap<Ordinal, Pod>, shown: &
     if i64::try_from(pods.len()).ok() != Some(replicas) {
         findings.doubt(format!("{} of {replicas} Pods are there: wait until the StatefulSet has scaled", pods.len()));
     }
-    let set_uid = facts::uid(&old.metadata);
-    let foreign: Vec<&Pod> = pods.values().filter(|pod| !facts::is_controlled_by(&pod.metadata, set_uid)).collect();
-    if !foreign.is_empty() {
-        findings.refuse(format!("not the StatefulSet's, though they have its labels and name: {}", name_of(&foreign)));
+    let set_uid = uid(&old.metadata);
+    let is_taken = |pod: &Pod| taker.is_some_and(|taker| facts::is_controlled_by(&pod.metadata, uid(&taker.metadata)));
+    let (own, others): (Vec<&Pod>, Vec<&Pod>) =
+        pods.values().filter(|pod| !is_taken(pod)).partition(|pod| facts::is_controlled_by(&pod.metadata, set_uid));
+    if !others.is_empty() {
+        findings.refuse(format!("not the StatefulSet's, though they have its labels and name: {}", name_of(&others)));
     }
     if !facts::is_observed(old) {
         findings.doubt("the StatefulSet's controller has not seen its present spec yet");
     }
     let update = facts::text(old, "/status/updateRevision").unwrap_or_default();
-    let outdated: Vec<&Pod> = pods.values().filter(|pod| facts::revision_label(pod) != update).collect();
+    let outdated: Vec<&Pod> = own.into_iter().filter(|pod| facts::revision_label(pod) != update).collect();
     let on_delete = facts::text(old, "/spec/updateStrategy/type") == Some("OnDelete");
     if !outdated.is_empty() {
         let told = format!("{} of {} Pods are not on {update}: {}", outdated.len(), pods.len(), name_of(&outdated));
@@ -151,6 +162,8 @@ fn pods_and_rollout(old: &DynamicObject, pods: &BTreeMap<Ordinal, Pod>, shown: &
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use crate::model::Ordinal;
 
     use super::*;
     use crate::cli::migrate::findings::Weight;
@@ -180,7 +193,7 @@ mod tests {
 
     fn judged(old: &DynamicObject, pods: Vec<(Ordinal, Pod)>) -> Vec<(Weight, String)> {
         let mut findings = Findings::default();
-        pods_and_rollout(old, &pods.into_iter().collect(), NATIVE.shown, &mut findings);
+        pods_and_rollout(old, None, &pods.into_iter().collect(), NATIVE.shown, &mut findings);
         findings.0.into_iter().map(|finding| (finding.weight, finding.text)).collect()
     }
 
@@ -217,6 +230,17 @@ mod tests {
         says(&judged(&set("RollingUpdate"), vec![pod(0, json!({})), foreign]), Weight::Refusal, "web-1");
         let broken = pod(1, json!({"/status/conditions": []}));
         says(&judged(&set("RollingUpdate"), vec![pod(0, json!({})), broken]), Weight::Note, "1 Pod not Ready");
+    }
+
+    #[test]
+    fn a_pod_made_anew_for_the_new_set_is_no_stranger() {
+        let owner = json!([{"apiVersion": "a", "kind": "b", "name": "web", "uid": "new", "controller": true}]);
+        let made = json!({"/metadata/ownerReferences": owner, "/metadata/labels": {"controller-revision-hash": "b"}});
+        let pods: Pods = [pod(0, json!({})), pod(1, made)].into_iter().collect();
+        let taker = serde_json::from_value(json!({"metadata": {"name": "web", "uid": "new"}})).unwrap();
+        let mut findings = Findings::default();
+        pods_and_rollout(&set("RollingUpdate"), Some(&taker), &pods, NATIVE.shown, &mut findings);
+        assert_eq!(findings.0[0].weight, Weight::Fine, "{findings:?}");
     }
 
     #[test]

@@ -17,10 +17,12 @@ use super::connect::ConnectionFlags;
 use super::convert::PolicyFlag;
 use super::error::CliError;
 use super::migrate::findings::Force;
+use super::migrate::give_up;
 use super::migrate::kinds::{self, OURS};
 use super::migrate::manager::LeaseFlags;
 use super::migrate::moving::Moving;
 use super::migrate::patience::Patience;
+use super::migrate::progress;
 use super::migrate::record::Adoption;
 use super::migrate::stage::Stage;
 use super::migrate::surroundings;
@@ -29,7 +31,8 @@ use super::output::say;
 /// Flags of `adopt`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Not one Pod is restarted. Ended half way, the same command goes on where it was.
+Not one Pod is restarted. Set, Pods, claims and what speaks of them are looked at first, and what stands in the way is
+named. Ended half way, the same command goes on where it was.
 
 Examples:
   # Look at everything and change nothing
@@ -62,7 +65,7 @@ pub struct Flags {
     /// How long all of it may take, such as 90s; 0 waits for ever
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::duration::parse)]
     pub timeout: Duration,
-    /// Go on in spite of doubts: an owner, a rollout under way, Pods that are missing
+    /// Go on in spite of doubts: an owner, a rollout under way, Pods or claims that are missing
     #[arg(long)]
     pub force: bool,
 }
@@ -80,32 +83,49 @@ impl Adopt {
         let (kind, name) = kinds::parse(&self.names)?;
         let session = connection.session().await?;
         let moving = Moving::new(session, name, (kind, OURS), Patience::of(self.flags.timeout));
-        let work = Work { moving, policy: self.policy.policy.map(Into::into) };
-        match work.moving.stage::<Adoption>().await? {
+        let force = Force::from(self.flags.force);
+        let work = Work { moving, policy: self.policy.policy.map(Into::into), force };
+        work.moving.patience.bound(self.carried_out(&work)).await
+    }
+
+    async fn carried_out(&self, work: &Work) -> Result<Exit, CliError> {
+        let moving = &work.moving;
+        let (sets, done) = match moving.stage::<Adoption>().await? {
             Stage::Done => {
-                say(&format!("{} is there, and nothing is left to be adopted", work.moving.new_shown()));
+                say(&format!("{} is there, and nothing is left to be adopted", moving.new_shown()));
                 return Ok(Exit::SUCCESS);
             }
-            Stage::Fresh(old) => {
-                let findings = checks::look(&work, &old, &self.lease).await?;
-                findings.0.iter().for_each(|finding| say(&finding.to_string()));
-                if let Some(obstacle) = findings.obstacle(Force::from(self.flags.force)) {
-                    return Err(CliError::Failed(obstacle));
-                }
-            }
-            Stage::Begun { .. } | Stage::Alone { .. } => {
-                say(&format!("the adoption of {} was begun before and goes on", work.moving.old_shown()));
+            Stage::Fresh(old) => (Some((old, None)), "nothing was done"),
+            Stage::Begun { old, new, .. } => (Some((old, Some(new))), "nothing more was done"),
+            Stage::Alone { .. } => (None, ""),
+        };
+        if sets.as_ref().is_none_or(|(_, taker)| taker.is_some()) {
+            say(&format!("the adoption of {} was begun before and goes on", moving.old_shown()));
+        }
+        if let Some((old, taker)) = sets {
+            let findings = checks::look(work, &old, taker.as_deref(), &self.lease).await?;
+            findings.0.iter().for_each(|finding| say(&finding.to_string()));
+            if let Some(obstacle) = findings.obstacle(work.force, done) {
+                give_up::hint::<Adoption>(moving).await;
+                return Err(CliError::Failed(obstacle));
             }
         }
         if self.flags.dry_run != DryRun::None {
             say("would do (dry run):");
-            steps::DESCRIPTIONS.iter().for_each(|step| say(step));
+            let done = progress::steps_done::<Adoption>(moving).await?;
+            progress::told(&steps::DESCRIPTIONS, done).iter().for_each(|step| say(step));
             return Ok(Exit::SUCCESS);
         }
-        let new = work.run().await?;
-        say(&format!("{} adopted", work.moving.old_shown()));
+        let new = match work.run().await {
+            Ok(new) => new,
+            Err(error) => {
+                give_up::hint::<Adoption>(moving).await;
+                return Err(error);
+            }
+        };
+        say(&format!("{} adopted", moving.old_shown()));
         say("next: kubectl asts convert -f FILE turns your manifests, so that nobody makes the StatefulSet again");
-        for hint in surroundings::autoscalers(&work.moving.session, &new, (kind, OURS)).await? {
+        for hint in surroundings::autoscalers(&moving.session, &new, (moving.from, OURS)).await? {
             say(&format!("next: {hint}"));
         }
         Ok(Exit::SUCCESS)

@@ -1,6 +1,7 @@
 //! `kubectl asts completion`, and the candidates that shells ask for: `__complete`, in the form of cobra's, which kubectl's
 //! own completion hands on for plugins (`kubectl_complete-asts`).
 
+mod statefulsets;
 mod wanted;
 
 use std::collections::BTreeSet;
@@ -110,6 +111,7 @@ async fn found(asked: &Asked) -> Result<Vec<Candidate>, CliError> {
         Wanted::Files | Wanted::Nothing => Vec::new(),
         Wanted::Words(words) => words.clone(),
         Wanted::Sets => sets(asked, &connection(asked)?.session().await?).await?,
+        Wanted::StatefulSets => statefulsets::found(asked, &connection(asked)?.session().await?).await?,
         Wanted::Revisions => revisions(asked, &connection(asked)?.session().await?).await?,
         Wanted::Namespaces => {
             let session = connection(asked)?.session().await?;

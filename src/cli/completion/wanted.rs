@@ -20,6 +20,8 @@ impl Candidate {
 pub enum Wanted {
     Words(Vec<Candidate>),
     Sets,
+    /// With their kind, as `adopt` takes them.
+    StatefulSets,
     /// Of the set that was named last.
     Revisions,
     Namespaces,
@@ -202,6 +204,7 @@ fn value_of(arg: &Arg) -> Wanted {
         (Some("revision" | "to-revision"), _) => Wanted::Revisions,
         (_, "FILE" | "FOLDER") => Wanted::Files,
         (None, "NAME") => Wanted::Sets,
+        (None, "TYPE/NAME") => Wanted::StatefulSets,
         _ => Wanted::Nothing,
     }
 }
@@ -245,6 +248,9 @@ mod tests {
             (vec!["rollout", "status", "--watch", ""], Wanted::Sets),
             (vec!["rollout", "status", "--timeout", "5s", ""], Wanted::Sets),
             (vec!["rollout", "status", "--", ""], Wanted::Sets),
+            (vec!["adopt", ""], Wanted::StatefulSets),
+            (vec!["adopt", "statefulset", ""], Wanted::StatefulSets),
+            (vec!["release", ""], Wanted::Sets),
             (vec!["diff", ""], Wanted::Sets),
             (vec!["diff", "web", ""], Wanted::Nothing),
             (vec!["diff", "web", "--revision", ""], Wanted::Revisions),

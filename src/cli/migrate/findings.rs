@@ -56,15 +56,15 @@ impl Findings {
         self.add(Weight::Refusal, text);
     }
 
-    /// What keeps the work from being begun, in words; `None`: nothing.
-    pub fn obstacle(&self, force: Force) -> Option<String> {
+    /// What keeps the work from being begun, in words; `None`: nothing. `done`: what was done so far.
+    pub fn obstacle(&self, force: Force, done: &str) -> Option<String> {
         let count = |weight: Weight| self.0.iter().filter(|one| one.weight == weight).count();
         let (refusals, doubts) = (count(Weight::Refusal), count(Weight::Doubt));
         match (refusals, doubts) {
             (0, 0) => None,
             (0, _) if force == Force::GoOn => None,
-            (0, _) => Some("nothing was done; --force goes on in spite of what is marked \"no\" above".to_owned()),
-            _ => Some("nothing was done: what is marked \"no\" above stands in the way".to_owned()),
+            (0, _) => Some(format!("{done}; --force goes on in spite of what is marked \"no\" above")),
+            _ => Some(format!("{done}: what is marked \"no\" above stands in the way")),
         }
     }
 }
@@ -90,11 +90,12 @@ mod tests {
     fn doubts_can_be_overruled_and_refusals_cannot() {
         let mut findings = Findings::default();
         findings.note("n");
-        assert_eq!(findings.obstacle(Force::Stop), None);
+        let obstacle = |findings: &Findings, force| findings.obstacle(force, "nothing was done");
+        assert_eq!(obstacle(&findings, Force::Stop), None);
         findings.doubt("d");
-        assert!(findings.obstacle(Force::Stop).is_some_and(|text| text.contains("--force")));
-        assert_eq!(findings.obstacle(Force::GoOn), None);
+        assert!(obstacle(&findings, Force::Stop).is_some_and(|text| text.contains("--force")));
+        assert_eq!(obstacle(&findings, Force::GoOn), None);
         findings.refuse("r");
-        assert!(findings.obstacle(Force::GoOn).is_some());
+        assert!(obstacle(&findings, Force::GoOn).is_some());
     }
 }

@@ -54,6 +54,24 @@ impl SetKind {
     }
 }
 
+/// The kind of StatefulSet that a word before a name means.
+pub fn of_word(word: &str) -> Option<SetKind> {
+    match word {
+        "sts"
+        | "statefulset"
+        | "statefulsets"
+        | "statefulset.apps"
+        | "statefulsets.apps"
+        | "statefulset.v1.apps"
+        | "statefulsets.v1.apps" => Some(NATIVE),
+        "statefulset.apps.kruise.io"
+        | "statefulsets.apps.kruise.io"
+        | "statefulset.v1beta1.apps.kruise.io"
+        | "statefulsets.v1beta1.apps.kruise.io" => Some(KRUISE),
+        _ => None,
+    }
+}
+
 /// The StatefulSet that is named: `statefulset/NAME`, `statefulset NAME`, `statefulset.apps.kruise.io/NAME`, `NAME`.
 pub fn parse(words: &[String]) -> Result<(SetKind, String), CliError> {
     let (kind, name) = match words {
@@ -61,22 +79,9 @@ pub fn parse(words: &[String]) -> Result<(SetKind, String), CliError> {
         [kind, name] => (kind.as_str(), name.as_str()),
         _ => return Err(CliError::Usage("name one StatefulSet, as in: kubectl asts adopt statefulset/NAME".into())),
     };
-    let kind = match kind {
-        "sts"
-        | "statefulset"
-        | "statefulsets"
-        | "statefulset.apps"
-        | "statefulsets.apps"
-        | "statefulset.v1.apps"
-        | "statefulsets.v1.apps" => NATIVE,
-        "statefulset.apps.kruise.io"
-        | "statefulsets.apps.kruise.io"
-        | "statefulset.v1beta1.apps.kruise.io"
-        | "statefulsets.v1beta1.apps.kruise.io" => KRUISE,
-        other => {
-            let known = "statefulset/NAME and statefulset.apps.kruise.io/NAME can be adopted";
-            return Err(CliError::Usage(format!("{other:?} is no StatefulSet: {known}")));
-        }
+    let Some(kind) = of_word(kind) else {
+        let known = "statefulset/NAME and statefulset.apps.kruise.io/NAME can be adopted";
+        return Err(CliError::Usage(format!("{kind:?} is no StatefulSet: {known}")));
     };
     if name.is_empty() || name.contains('/') {
         return Err(CliError::Usage(format!("{name:?} is no name")));

@@ -1,22 +1,26 @@
 //! Pods go from a set to another of the same name. Each step looks at the cluster first, so that all of them can be gone
 //! through again, wherever an earlier call was ended.
 //!
-//! The new set is made first, in a state in which it touches no Pod, so that the old one is not deleted for a set that
-//! cannot be made. Then the old one goes, its Pods stay, and the new one's controller takes them.
+//! The new set is made first, in a state in which it touches no Pod that is there, so that the old one is not deleted for a
+//! set that cannot be made. Then the old one goes, its Pods stay, and the new one's controller takes them. A Pod that is lost
+//! meanwhile may be made anew for either.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
+use super::claims::{self, is_owned_by};
 use super::facts::{self, is_controlled_by, is_observed, uid};
 use super::kinds::{OURS, SetKind};
 use super::patience::{Look, Patience};
 use super::record::{self, Record};
+use super::retention;
+use super::revisions;
 use super::stage::{self, Stage, Stop};
 use super::writes::{self, Met};
 use crate::api::names;
@@ -25,10 +29,11 @@ use crate::cli::error::CliError;
 use crate::cli::output::say;
 use crate::model::Ordinal;
 
+/// How long a controller may take to see a set before it is doubted.
+const OBSERVED_LIMIT: Duration = Duration::from_secs(10);
+
 /// Pods of a set, by ordinal.
 pub type Pods = BTreeMap<Ordinal, Pod>;
-
-const WHEN_DELETED: &str = "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted";
 
 /// From which set to which.
 pub struct Moving {
@@ -57,7 +62,7 @@ pub trait Transfer {
     ) -> Result<(DynamicObject, Self::Record), CliError>;
 
     /// Why the old set must not be deleted yet, though its new one is there.
-    fn hold(&self, old: &DynamicObject, pods: &Pods) -> Option<String>;
+    fn hold(&self, old: &DynamicObject, new: &DynamicObject, pods: &Pods) -> Option<String>;
 }
 
 impl Moving {
@@ -121,53 +126,86 @@ impl Moving {
                     return Ok(Some(record));
                 }
                 Stage::Fresh(old) => {
-                    self.make(transfer, &old).await?;
+                    let met = self.make(transfer, &old).await?;
+                    self.after(met, &self.new_shown()).await?;
                     continue;
                 }
                 Stage::Begun { old, new, record } => (old, new, record),
             };
-            tell(1, format!("{} is made, and touches no Pod yet", self.new_shown()));
-            let pods = facts::pods(&self.session, &old).await?;
+            tell(1, format!("{} is made, and touches no Pod that is there", self.new_shown()));
+            let pods = self.pods(&old).await?;
             let (wanted, record) = transfer.wanted(&old, &pods, Some(&found))?;
             if record.giver().spec != found.giver().spec {
-                self.follow(&new, wanted, &record).await?;
+                let met = self.follow(&new, wanted, &record).await?;
+                self.after(met, &self.new_shown()).await?;
                 continue;
             }
             self.seen().await?;
             tell(2, "its controller has seen it".to_owned());
-            let Some(old) = self.claims_let_go(uid(&old.metadata)).await? else { continue };
-            tell(3, format!("no claim goes with {}", self.old_shown()));
-            self.delete(transfer, &record, old).await?;
+            self.stands_still(transfer, &old).await?;
+            let met = match self.claims_let_go(uid(&old.metadata)).await? {
+                Some(old) => {
+                    tell(3, format!("no claim goes with {}", self.old_shown()));
+                    self.delete(transfer, &record, old).await?
+                }
+                None => Met::No,
+            };
+            self.after(met, &self.old_shown()).await?;
         }
     }
 
-    async fn make<T: Transfer>(&self, transfer: &T, old: &DynamicObject) -> Result<(), CliError> {
-        let pods = facts::pods(&self.session, old).await?;
+    /// What was not met is looked at again, after a pause and as long as there is time.
+    async fn after(&self, met: Met, shown: &str) -> Result<(), CliError> {
+        match met {
+            Met::Yes => Ok(()),
+            Met::No => self.patience.again(&format!("{shown} changes all the time")).await,
+        }
+    }
+
+    async fn pods(&self, set: &DynamicObject) -> Result<Pods, CliError> {
+        self.patience.until(async || facts::pods(&self.session, set).await.map(Look::Done)).await
+    }
+
+    async fn make<T: Transfer>(&self, transfer: &T, old: &DynamicObject) -> Result<Met, CliError> {
+        let pods = self.pods(old).await?;
         let (mut object, record) = transfer.wanted(old, &pods, None)?;
         record::write(&mut object, &record);
-        match self.new.create(&writes::create_parameters(), &object).await {
-            Ok(_) => Ok(()),
-            // Another call was faster, or the answer to ours was lost.
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.patience
+            .until(async || match self.new.create(&writes::create_parameters(), &object).await {
+                Ok(_) => Ok(Look::Done(Met::Yes)),
+                // Another call was faster, or the answer to ours was lost.
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(Look::Done(Met::No)),
+                Err(error) => Err(error.into()),
+            })
+            .await
     }
 
     /// The old set was changed since the new one was made: so is the new one.
-    async fn follow<R: Record>(&self, new: &DynamicObject, wanted: DynamicObject, record: &R) -> Result<(), CliError> {
+    async fn follow<R: Record>(&self, new: &DynamicObject, wanted: DynamicObject, record: &R) -> Result<Met, CliError> {
         let mut object = new.clone();
-        let mut spec = wanted.data["spec"].clone();
-        // The old set's may have been changed by a step of ours.
-        match new.data.pointer("/spec/persistentVolumeClaimRetentionPolicy") {
-            Some(retention) => spec["persistentVolumeClaimRetentionPolicy"] = retention.clone(),
-            None => drop(spec.as_object_mut().and_then(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"))),
-        }
-        object.data["spec"] = spec;
+        object.data["spec"] = wanted.data["spec"].clone();
         record::write(&mut object, record);
-        match self.new.replace(&self.name, &writes::create_parameters(), &object).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(error.into()),
+        self.patience
+            .until(async || match self.new.replace(&self.name, &writes::create_parameters(), &object).await {
+                Ok(_) => Ok(Look::Done(Met::Yes)),
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(Look::Done(Met::No)),
+                Err(error) => Err(error.into()),
+            })
+            .await
+    }
+
+    /// The old set when its controller has seen it. What was written a moment ago, by an earlier call too, is no doubt.
+    pub async fn observed(&self, old: &DynamicObject) -> Result<DynamicObject, CliError> {
+        let mut last = old.clone();
+        let look = async || {
+            if !is_observed(&last) {
+                last = self.old.get(&self.name).await?;
+            }
+            Ok(if is_observed(&last) { Look::Done(()) } else { Look::Waiting(String::new()) })
+        };
+        match Patience::of(OBSERVED_LIMIT).until(look).await {
+            Ok(()) | Err(CliError::Failed(_)) => Ok(last),
+            Err(error) => Err(error),
         }
     }
 
@@ -192,12 +230,11 @@ impl Moving {
             .until(async || {
                 let old = self.old.get_opt(&self.name).await?;
                 let Some(old) = old.filter(|old| uid(&old.metadata) == set_uid) else { return Ok(Look::Done(None)) };
-                if facts::text(&old, WHEN_DELETED) == Some("Delete") {
-                    let retain = json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}});
-                    writes::merge(&self.old, &old, retain).await?;
+                if retention::deletes_claims(&old) {
+                    writes::merge(&self.old, &old, retention::let_go()).await?;
                     return Ok(Look::Waiting(format!("whenDeleted of {} is not Retain yet", self.old_shown())));
                 }
-                let claims = self.claims(&old).await?;
+                let claims = claims::of_pods(self, &old).await?;
                 let held = claims.iter().find(|claim| is_owned_by(claim, set_uid));
                 Ok(match held.and_then(|claim| claim.metadata.name.as_deref()) {
                     Some(claim) => Look::Waiting(format!("claim {claim} still goes with {}", self.old_shown())),
@@ -207,46 +244,31 @@ impl Moving {
             .await
     }
 
-    /// The claims of the Pods that are there.
-    pub async fn claims(&self, set: &DynamicObject) -> Result<Vec<PersistentVolumeClaim>, CliError> {
-        let templates = set.data.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
-        let templates: Vec<&str> =
-            templates.into_iter().flatten().filter_map(|one| one.pointer("/metadata/name")?.as_str()).collect();
-        if templates.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pods = facts::pods(&self.session, set).await?;
-        let wanted: Vec<String> = templates
-            .iter()
-            .flat_map(|template| pods.keys().map(move |ordinal| format!("{template}-{}-{ordinal}", self.name)))
-            .collect();
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.session.client.clone(), &self.session.namespace);
-        let mut claims = api.list(&ListParams::default()).await?.items;
-        claims.retain(|claim| claim.metadata.name.as_ref().is_some_and(|name| wanted.contains(name)));
-        Ok(claims)
-    }
-
-    /// Deletes the old set as it was made the new one from, and as it stands still. Otherwise it is looked at again.
-    async fn delete<T: Transfer>(&self, transfer: &T, record: &T::Record, old: DynamicObject) -> Result<(), CliError> {
-        let pods = facts::pods(&self.session, &old).await?;
+    /// Deletes the old set as the new one was made from it, and as it stands still.
+    async fn delete<T: Transfer>(&self, transfer: &T, record: &T::Record, old: DynamicObject) -> Result<Met, CliError> {
+        let pods = self.pods(&old).await?;
         let (_, now) = transfer.wanted(&old, &pods, Some(record))?;
         if now.giver().spec != record.giver().spec {
-            return Ok(());
+            return Ok(Met::No);
         }
-        self.patience
-            .until(async || {
-                let pods = facts::pods(&self.session, &old).await?;
-                let live = self.old.get_opt(&self.name).await?;
-                Ok(match live.as_ref().and_then(|live| transfer.hold(live, &pods)) {
-                    Some(waiting) => Look::Waiting(waiting),
-                    None => Look::Done(()),
-                })
-            })
-            .await?;
-        if writes::delete_orphaning(&self.old, &old).await? == Met::Yes {
+        self.stands_still(transfer, &old).await?;
+        let delete = async || writes::delete_orphaning(&self.old, &old).await.map(Look::Done);
+        let met = self.patience.until(delete).await?;
+        if met == Met::Yes {
             self.gone(&record.giver().uid).await?;
         }
-        Ok(())
+        Ok(met)
+    }
+
+    async fn stands_still<T: Transfer>(&self, transfer: &T, old: &DynamicObject) -> Result<(), CliError> {
+        self.patience
+            .until(async || {
+                let pods = facts::pods(&self.session, old).await?;
+                let sets = (self.old.get_opt(&self.name).await?, self.new.get_opt(&self.name).await?);
+                let (Some(old), Some(new)) = sets else { return Ok(Look::Done(())) };
+                Ok(transfer.hold(&old, &new, &pods).map_or(Look::Done(()), Look::Waiting))
+            })
+            .await
     }
 
     async fn gone(&self, set_uid: &str) -> Result<(), CliError> {
@@ -268,7 +290,7 @@ impl Moving {
         self.patience.until(async || self.look_for_orphans::<R>().await).await
     }
 
-    async fn look_for_orphans<R: Record>(&self) -> Result<Look<(usize, usize)>, CliError> {
+    pub async fn look_for_orphans<R: Record>(&self) -> Result<Look<(usize, usize)>, CliError> {
         // Also tells whether another set was made in the old one's place.
         let (new, record) = match self.stage::<R>().await? {
             Stage::Alone { new, record } => (new, record),
@@ -276,7 +298,7 @@ impl Moving {
             Stage::Done => {
                 let new = self.new.get(&self.name).await?;
                 let pods = facts::pods(&self.session, &new).await?;
-                return Ok(Look::Done((pods.len(), self.claims(&new).await?.len())));
+                return Ok(Look::Done((pods.len(), claims::of_pods(self, &new).await?.len())));
             }
             Stage::Fresh(_) | Stage::Begun { .. } => {
                 return Ok(Look::Waiting(format!("{} is there again", self.old_shown())));
@@ -292,11 +314,11 @@ impl Moving {
             };
             return Ok(Look::Waiting(format!("Pod {} {owner}", facts::name(pod))));
         }
-        if let Some(revision) = self.orphaned_revision(&new).await? {
+        if let Some(revision) = revisions::orphan(self, &new).await? {
             return Ok(Look::Waiting(format!("ControllerRevision {revision} has no owner yet")));
         }
-        let claims = self.claims(&new).await?;
-        let goes_with_set = facts::text(&new, WHEN_DELETED) == Some("Delete");
+        let claims = claims::of_pods(self, &new).await?;
+        let goes_with_set = retention::deletes_claims(&new);
         for claim in &claims {
             let name = claim.metadata.name.as_deref().unwrap_or_default();
             if is_owned_by(claim, &record.giver().uid) {
@@ -307,26 +329,6 @@ impl Moving {
             }
         }
         Ok(Look::Done((pods.len(), claims.len())))
-    }
-
-    /// A revision that the manager has not taken yet. The native controller looks for them when something else happens.
-    async fn orphaned_revision(&self, set: &DynamicObject) -> Result<Option<String>, CliError> {
-        if self.to != OURS {
-            return Ok(None);
-        }
-        let revisions = self.revisions(set).await?;
-        let orphan = revisions.into_iter().find(|revision| facts::controller(&revision.metadata).is_none());
-        Ok(orphan.and_then(|revision| revision.metadata.name))
-    }
-
-    /// The revisions that the selector and the name make the set's, whoever owns them.
-    pub async fn revisions(&self, set: &DynamicObject) -> Result<Vec<ControllerRevision>, CliError> {
-        let api: Api<ControllerRevision> = Api::namespaced(self.session.client.clone(), &self.session.namespace);
-        let selector = ListParams::default().labels(&facts::selector(set)?.to_text());
-        let prefix = format!("{}-", self.name);
-        let mut revisions = api.list(&selector).await?.items;
-        revisions.retain(|one| one.metadata.name.as_ref().is_some_and(|name| name.starts_with(&prefix)));
-        Ok(revisions)
     }
 
     /// Takes the record away, and writes `change` with it: the last step.
@@ -344,10 +346,6 @@ impl Moving {
             })
             .await
     }
-}
-
-fn is_owned_by(claim: &PersistentVolumeClaim, uid: &str) -> bool {
-    claim.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
 
 /// The Pods whose label does not name this revision.

@@ -1,18 +1,13 @@
 //! What is looked at before either way is begun.
 
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, PostParams};
 
 use super::access::{self, Right};
-use super::facts;
 use super::findings::Findings;
 use super::moving::Moving;
 use super::record::{self, Record};
+use super::retention;
 use crate::cli::error::CliError;
-
-/// Whether the giving set lets its claims go with it.
-pub fn deletes_claims(old: &DynamicObject) -> bool {
-    facts::text(old, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete")
-}
 
 /// The first of all checks. `R` is of the other way, in whose middle the giving set may
 /// be; `under_way` says so.
@@ -29,7 +24,7 @@ pub async fn begin<R: Record>(
     if old.data.pointer("/spec/volumeClaimTemplates").is_some() {
         rights.push(Right::to("list", "", "persistentvolumeclaims"));
     }
-    if deletes_claims(old) {
+    if retention::deletes_claims(old) {
         rights.push(Right::to("patch", from.group, from.plural));
     }
     let missing = access::missing(&moving.session, &rights).await?;
@@ -43,6 +38,33 @@ pub async fn begin<R: Record>(
         return Ok((findings, Verdict::Ends));
     }
     Ok((findings, Verdict::GoesOn))
+}
+
+/// Whether the new set is one that the apiserver takes.
+pub async fn accepted(moving: &Moving, new: &DynamicObject, findings: &mut Findings) -> Result<(), CliError> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    match moving.new.create(&dry_run, new).await {
+        Ok(_) => findings.fine(format!("the apiserver takes {} (dry run)", moving.new_shown())),
+        Err(kube::Error::Api(status)) if status.code < 500 => {
+            findings.refuse(format!("the apiserver refuses {}: {}", moving.new_shown(), status.message));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// What becomes of claims that are to go with the set.
+pub fn retained(old: &DynamicObject, shown: &str, findings: &mut Findings) {
+    if retention::deletes_claims(old) {
+        findings
+            .note("whenDeleted is Delete: the old set lets its claims go before it is deleted, the new one takes them");
+    } else if retention::is_noted(old) {
+        findings.note(format!(
+            "whenDeleted was Delete before an earlier call set it to Retain, and the new set has Delete again. To keep Retain: \
+             kubectl annotate {shown} {}-",
+            retention::NOTE
+        ));
+    }
 }
 
 /// Whether there is more to be looked at.

@@ -10,19 +10,11 @@ use serde::de::DeserializeOwned;
 use super::facts::{self, counted};
 use super::findings::Findings;
 use super::kinds::SetKind;
+use super::marks;
 use crate::api::names;
 use crate::cli::connect::Session;
 use crate::cli::error::CliError;
 use crate::model::Selector;
-
-/// Marks of tools that make a set again from manifests of their own.
-const TOOLS: [(&str, &str); 5] = [
-    ("meta.helm.sh/release-name", "Helm"),
-    ("argocd.argoproj.io/tracking-id", "Argo CD"),
-    ("argocd.argoproj.io/instance", "Argo CD"),
-    ("kustomize.toolkit.fluxcd.io/name", "Flux"),
-    ("helm.toolkit.fluxcd.io/name", "Flux"),
-];
 
 /// Looks at all of them. `from` and `to`: whose the Pods are, and whose they are to be.
 pub async fn look(
@@ -41,12 +33,7 @@ pub async fn look(
 }
 
 fn tools(set: &DynamicObject, findings: &mut Findings) {
-    let labels = set.metadata.labels.iter().flatten();
-    let marks: Vec<&String> = labels.chain(set.metadata.annotations.iter().flatten()).map(|(key, _)| key).collect();
-    let mut found: Vec<&str> =
-        TOOLS.iter().filter(|(mark, _)| marks.iter().any(|key| key == mark)).map(|(_, tool)| *tool).collect();
-    found.dedup();
-    for tool in found {
+    for tool in marks::tools(&set.metadata) {
         findings.note(format!(
             "{tool} deploys this set: change its manifests and stop its sync first, or it makes the old one again"
         ));

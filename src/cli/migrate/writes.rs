@@ -1,8 +1,11 @@
 //! The few writes that steps are made of.
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use serde_json::Value;
 
 use crate::cli::connect::Session;
@@ -37,15 +40,21 @@ fn met(result: Result<(), kube::Error>) -> Result<Met, CliError> {
 
 /// Deletes the object as it was read, and leaves what it owns.
 pub async fn delete_orphaning(api: &Api<DynamicObject>, object: &DynamicObject) -> Result<Met, CliError> {
-    let preconditions =
-        Preconditions { uid: object.metadata.uid.clone(), resource_version: object.metadata.resource_version.clone() };
-    let parameters = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Orphan),
-        preconditions: Some(preconditions),
-        ..DeleteParams::default()
-    };
+    let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..as_read(&object.metadata) };
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    met(api.delete(name, &parameters).await.map(|_| ()))
+    met(api.delete(name, &orphan).await.map(|_| ()))
+}
+
+/// Deletes the revision as it was read.
+pub async fn delete(api: &Api<ControllerRevision>, revision: &ControllerRevision) -> Result<Met, CliError> {
+    let name = revision.metadata.name.as_deref().unwrap_or_default();
+    met(api.delete(name, &as_read(&revision.metadata)).await.map(|_| ()))
+}
+
+fn as_read(metadata: &ObjectMeta) -> DeleteParams {
+    let preconditions =
+        Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
 }
 
 /// A merge patch of the object as it was read.

@@ -1,17 +1,18 @@
 //! What is looked at before a release is begun.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::steps::Work;
+use super::steps::{Loss, Work};
 use crate::api::names;
 use crate::cli::error::CliError;
 use crate::cli::migrate::access::Right;
+use crate::cli::migrate::claims;
 use crate::cli::migrate::facts::{self, counted, some_of, uid};
 use crate::cli::migrate::findings::Findings;
 use crate::cli::migrate::kinds::{NATIVE, OURS};
-use crate::cli::migrate::moving::{Pods, Transfer, outdated};
+use crate::cli::migrate::moving::{Pods, outdated};
 use crate::cli::migrate::preflight::{self, Verdict};
 use crate::cli::migrate::record::Adoption;
 use crate::cli::migrate::surroundings;
@@ -31,21 +32,15 @@ const RIGHTS: [Right; 9] = [
 /// Longest name of a native set that can have Pods: their label holds it, a dash and a hash of ten letters.
 const NATIVE_NAME_BYTES_MAX: usize = names::LABEL_VALUE_BYTES_MAX - 11;
 
-/// `--drop-fields`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    Refused,
-    Accepted,
-}
-
-/// Looks at everything, and changes nothing.
-pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findings, CliError> {
+/// Looks at everything, and changes nothing. `taker`: the StatefulSet, where an earlier call has made it.
+pub async fn look(work: &Work, old: &DynamicObject, taker: Option<&DynamicObject>) -> Result<Findings, CliError> {
     let session = &work.moving.session;
     let under_way = "an adoption to this set is under way: call adopt again to end it first";
     let (mut findings, verdict) = preflight::begin::<Adoption>(&work.moving, old, &RIGHTS, under_way).await?;
     if verdict == Verdict::Ends {
         return Ok(findings);
     }
+    let old = &work.moving.observed(old).await?;
     if work.moving.name.len() > NATIVE_NAME_BYTES_MAX {
         findings.refuse(format!(
             "metadata.name: a native StatefulSet labels its Pods with its name and a hash, for which {NATIVE_NAME_BYTES_MAX} \
@@ -60,7 +55,7 @@ pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findin
         ));
     }
     let pods = facts::pods(session, old).await?;
-    match moves(old, &pods) {
+    match moves(old, taker, &pods) {
         Some(why) => findings.refuse(why),
         None => findings.fine(format!("{} there, all on the newest revision", counted(pods.len(), "Pod"))),
     }
@@ -68,11 +63,10 @@ pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findin
     if unready > 0 {
         findings.note(format!("{} not Ready", counted(unready, "Pod")));
     }
-    acceptance(work, old, (&pods, loss), &mut findings).await?;
-    if preflight::deletes_claims(old) {
-        findings
-            .note("whenDeleted is Delete: the set lets its claims go before it is deleted, the StatefulSet takes them");
-    }
+    acceptance(work, old, taker, &mut findings).await?;
+    let uids: Vec<&str> = [Some(old), taker].into_iter().flatten().map(|set| uid(&set.metadata)).collect();
+    claims::look(&work.moving, old, &pods, &uids, &mut findings).await?;
+    preflight::retained(old, &work.moving.old_shown(), &mut findings);
     surroundings::look(session, old, (OURS, NATIVE), &mut findings).await?;
     Ok(findings)
 }
@@ -81,7 +75,7 @@ pub async fn look(work: &Work, old: &DynamicObject, loss: Loss) -> Result<Findin
 async fn acceptance(
     work: &Work,
     old: &DynamicObject,
-    (pods, loss): (&Pods, Loss),
+    taker: Option<&DynamicObject>,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
     let shape = match work.shaped(old) {
@@ -92,57 +86,60 @@ async fn acceptance(
         }
     };
     for remark in &shape.lost {
-        match loss {
+        match work.loss {
             Loss::Refused => findings.refuse(format!("{remark}; --drop-fields leaves it out")),
             Loss::Accepted => findings.note(format!("{remark}: left out")),
         }
     }
-    let (object, _) = work.wanted(old, pods, None)?;
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    match work.moving.new.create(&dry_run, &object).await {
-        Ok(_) => findings.fine(format!("the apiserver takes {} (dry run)", work.moving.new_shown())),
-        Err(kube::Error::Api(status)) if status.code < 500 => {
-            findings.refuse(format!("the apiserver refuses {}: {}", work.moving.new_shown(), status.message));
-        }
-        Err(error) => return Err(error.into()),
+    shape.left.iter().for_each(|remark| findings.note(remark.to_string()));
+    if taker.is_none() {
+        let (object, _) = work.made_of(old, shape)?;
+        preflight::accepted(&work.moving, &object, findings).await?;
     }
     findings.note("Pods are re-created by every change of the template from then on");
     Ok(())
 }
 
-/// What keeps the set from being handed over as it is: something moves, or is about to.
-pub fn moves(set: &DynamicObject, pods: &Pods) -> Option<String> {
+/// What keeps the set from being handed over as it is: something moves, or is about to. A Pod that was made anew for the
+/// StatefulSet meanwhile is where it is to be, where it is of the present template.
+pub fn moves(set: &DynamicObject, taker: Option<&DynamicObject>, pods: &Pods) -> Option<String> {
     if !facts::is_observed(set) {
         return Some("the manager has not seen the set's present spec yet".to_owned());
     }
-    let list = |found: Vec<&str>| some_of(found);
     let replicas = facts::integer(set, "/spec/replicas").unwrap_or(1);
     let start = facts::integer(set, "/spec/ordinals/start").unwrap_or(0);
     if !pods.keys().copied().eq(start..start.saturating_add(replicas)) {
-        let found: Vec<&str> = pods.values().map(facts::name).collect();
+        let found = some_of(pods.values().map(facts::name));
         let last = start.saturating_add(replicas).saturating_sub(1);
-        return Some(format!(
-            "a native set of this size has the ordinals {start} to {last}; the Pods are {}",
-            list(found)
-        ));
+        return Some(format!("a native set of this size has the ordinals {start} to {last}; the Pods are {found}"));
     }
-    let named =
-        |is: &dyn Fn(&Pod) -> bool| -> Vec<&str> { pods.values().filter(|pod| is(pod)).map(facts::name).collect() };
-    let going = named(&|pod| facts::is_terminating(&pod.metadata));
-    if !going.is_empty() {
-        return Some(format!("being deleted: {}", list(going)));
+    let taker_uid = taker.map(|taker| uid(&taker.metadata));
+    let is_taken = |pod: &&Pod| taker_uid.is_some_and(|uid| facts::is_controlled_by(&pod.metadata, uid));
+    let (taken, own): (Vec<&Pod>, Vec<&Pod>) = pods.values().partition(is_taken);
+    let named = |pods: &[&Pod], is: &dyn Fn(&Pod) -> bool| -> Option<String> {
+        let found: Vec<&str> = pods.iter().filter(|pod| is(pod)).map(|pod| facts::name(pod)).collect();
+        (!found.is_empty()).then(|| some_of(found))
+    };
+    let is_going = |pod: &Pod| facts::is_terminating(&pod.metadata);
+    if let Some(going) = named(&own, &is_going).or_else(|| named(&taken, &is_going)) {
+        return Some(format!("being deleted: {going}"));
     }
-    let foreign = named(&|pod| !facts::is_controlled_by(&pod.metadata, uid(&set.metadata)));
-    if !foreign.is_empty() {
-        return Some(format!("not this set's, though they have its labels and name: {}", list(foreign)));
+    if let Some(foreign) = named(&own, &|pod| !facts::is_controlled_by(&pod.metadata, uid(&set.metadata))) {
+        return Some(format!("not this set's, though they have its labels and name: {foreign}"));
     }
-    let others = outdated(pods.values(), revision(set));
+    let others = outdated(own.iter().copied(), revision(set));
     if !others.is_empty() {
-        return Some(format!("a rollout is under way; not on the newest revision: {}", list(others)));
+        return Some(format!("a rollout is under way; not on the newest revision: {}", some_of(others)));
     }
-    let closed = named(&is_gate_closed);
-    if !closed.is_empty() {
-        return Some(format!("being updated in place: {}", list(closed)));
+    let newest = taker.and_then(|taker| facts::text(taker, "/status/updateRevision"));
+    let old_ones = outdated(taken.iter().copied(), newest);
+    if !old_ones.is_empty() {
+        let told =
+            "made anew for the StatefulSet from an earlier template; delete them, so that they are made once more";
+        return Some(format!("{told}: {}", some_of(old_ones)));
+    }
+    if let Some(closed) = named(&own, &is_gate_closed) {
+        return Some(format!("being updated in place: {closed}"));
     }
     let disrupted = set.data.pointer("/status/disrupted").and_then(Value::as_array);
     disrupted.filter(|list| !list.is_empty()).map(|list| format!("{} not known to be back", counted(list.len(), "Pod")))
@@ -189,9 +186,18 @@ mod tests {
     }
 
     fn told(set: Value, pods: Vec<Value>) -> Option<String> {
+        told_with(None, set, pods)
+    }
+
+    fn told_with(taker: Option<Value>, set: Value, pods: Vec<Value>) -> Option<String> {
+        let taker: Option<DynamicObject> = taker.map(|taker| serde_json::from_value(taker).unwrap());
         let set: DynamicObject = serde_json::from_value(set).unwrap();
         let pods: Vec<Pod> = pods.into_iter().map(|pod| serde_json::from_value(pod).unwrap()).collect();
-        moves(&set, &pods.into_iter().filter_map(|pod| Some((facts::ordinal(&pod, "web")?, pod))).collect())
+        moves(
+            &set,
+            taker.as_ref(),
+            &pods.into_iter().filter_map(|pod| Some((facts::ordinal(&pod, "web")?, pod))).collect(),
+        )
     }
 
     fn changed(mut object: Value, pointer: &str, value: Value) -> Value {
@@ -221,5 +227,19 @@ mod tests {
             let found = told(set, vec![pod(0), second]);
             assert!(found.as_ref().is_some_and(|found| found.contains(why)), "{why}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_made_anew_for_the_native_set_is_no_stranger() {
+        let taker = json!({"metadata": {"name": "web", "uid": "native"}, "status": {"updateRevision": "web-n"}});
+        let owner = json!([{"apiVersion": "a", "kind": "b", "name": "web", "uid": "native", "controller": true}]);
+        let made = changed(pod(1), "/metadata/ownerReferences", owner);
+        let made = changed(changed(made, "/spec", json!({"containers": []})), "/status", json!({}));
+        let labelled =
+            |label: &str| changed(made.clone(), "/metadata/labels", json!({"controller-revision-hash": label}));
+        assert_eq!(told_with(Some(taker.clone()), set(), vec![pod(0), labelled("web-n")]), None);
+        let old = told_with(Some(taker), set(), vec![pod(0), labelled("web-m")]).unwrap();
+        assert!(old.contains("from an earlier template") && old.ends_with(": web-1"), "{old}");
+        assert!(told(set(), vec![pod(0), labelled("web-n")]).unwrap().contains("not this set's"));
     }
 }

@@ -4,22 +4,30 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Preconditions};
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::api::names;
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts;
 use crate::cli::migrate::moving::Moving;
-use crate::cli::migrate::writes;
+use crate::cli::migrate::patience::Look;
+use crate::cli::migrate::revisions;
+use crate::cli::migrate::writes::{self, Met};
 use crate::inplace::differences;
 use crate::model::revision::{hash, revision_name};
 
 /// Writes the revisions of the set that was released as native ones.
 pub async fn translate(moving: &Moving) -> Result<(), CliError> {
+    moving.patience.until(async || looked_at(moving).await).await
+}
+
+/// One pass over what is left. A revision that changed since it was read is left to the next.
+async fn looked_at(moving: &Moving) -> Result<Look<()>, CliError> {
     let set = moving.new.get(&moving.name).await?;
     let api: Api<ControllerRevision> = Api::namespaced(moving.session.client.clone(), &moving.session.namespace);
-    for revision in moving.revisions(&set).await?.into_iter().filter(|one| is_to_go(one, &set)) {
+    let mut left = None;
+    for revision in revisions::of(moving, &set).await?.into_iter().filter(|one| is_to_go(one, &set)) {
         if let Some(native) = native_of(&revision, &set) {
             match api.create(&writes::create_parameters(), &native).await {
                 Ok(_) => {}
@@ -27,15 +35,11 @@ pub async fn translate(moving: &Moving) -> Result<(), CliError> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let preconditions = Preconditions { uid: revision.metadata.uid.clone(), resource_version: None };
-        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match api.delete(revision.metadata.name.as_deref().unwrap_or_default(), &parameters).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            Err(error) => return Err(error.into()),
+        if writes::delete(&api, &revision).await? == Met::No {
+            left = revision.metadata.name;
         }
     }
-    Ok(())
+    Ok(left.map_or(Look::Done(()), |name| Look::Waiting(format!("ControllerRevision {name} changes all the time"))))
 }
 
 /// Whether a revision is of ours, and not in use.

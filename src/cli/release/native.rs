@@ -30,6 +30,8 @@ pub struct Native {
     pub object: Value,
     /// Fields that have no counterpart, and do something.
     pub lost: Vec<Remark>,
+    /// Metadata that does not go along, and does nothing for the set itself.
+    pub left: Vec<Remark>,
 }
 
 /// Shapes a whole AdvancedStatefulSet.
@@ -60,6 +62,7 @@ pub fn shaped(set: &Value) -> Result<Native, CliError> {
     Ok(Native {
         object: json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}),
         lost,
+        left: Vec::new(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A release: how the native set is made, what its Pods need to stay as they are, and how it ends.
 
 use kube::api::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checks::{moves, revision};
 use super::history;
@@ -9,34 +9,80 @@ use super::native::{self, Native};
 use crate::api::names;
 use crate::cli::error::CliError;
 use crate::cli::migrate::facts::{self, counted, is_observed, some_of, uid};
-use crate::cli::migrate::moving::{Moving, Pods, Transfer};
+use crate::cli::migrate::marks;
+use crate::cli::migrate::moving::{Moving, Pods, Transfer, outdated};
 use crate::cli::migrate::patience::Look;
+use crate::cli::migrate::progress;
 use crate::cli::migrate::record::{Giver, Release};
+use crate::cli::migrate::retention;
 use crate::cli::migrate::writes;
 use crate::cli::output::say;
 use crate::model::revision::hash;
 
 /// What is done, in order.
 pub const DESCRIPTIONS: [&str; 7] = [
-    "1/7   make the native StatefulSet, OnDelete",
-    "2/7   wait until its controller has seen it",
-    "3/7   have the AdvancedStatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
-    "4/7   delete the AdvancedStatefulSet and leave its Pods",
-    "5/7   wait until the StatefulSet has taken Pods and claims",
-    "6/7   label the Pods with the StatefulSet's revision",
-    "7/7   see that every Pod counts as up to date, and set the strategy",
+    "make the native StatefulSet, OnDelete",
+    "wait until its controller has seen it",
+    "have the AdvancedStatefulSet let its claims go, where they are to go with it (whenDeleted: Delete)",
+    "delete the AdvancedStatefulSet and leave its Pods",
+    "wait until the StatefulSet has taken Pods and claims",
+    "label the Pods with the StatefulSet's revision",
+    "see that every Pod counts as up to date, and set the strategy",
 ];
+
+/// `--drop-fields`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Refused,
+    Accepted,
+}
 
 /// One release.
 pub struct Work {
     pub moving: Moving,
+    pub loss: Loss,
 }
 
 impl Work {
     pub fn shaped(&self, old: &DynamicObject) -> Result<Native, CliError> {
-        let mut whole = old.data.clone();
+        let old = retention::as_users(old);
+        let mut whole = old.data;
         whole["metadata"] = serde_json::to_value(&old.metadata).unwrap_or_default();
-        native::shaped(&whole)
+        let mut native = native::shaped(&whole)?;
+        if let Some(metadata) = native.object.get_mut("metadata").and_then(Value::as_object_mut) {
+            native.left = marks::leave_out(metadata, &old.metadata);
+        }
+        Ok(native)
+    }
+
+    /// The native set, and what is to be known of it later.
+    pub fn made_of(&self, old: &DynamicObject, shape: Native) -> Result<(DynamicObject, Release), CliError> {
+        let mut object = shape.object;
+        let record = Release {
+            giver: Giver {
+                from: self.moving.from.shown.to_owned(),
+                uid: uid(&old.metadata).to_owned(),
+                spec: hash(&json!([object["spec"], revision(old)]), 0),
+            },
+            revision: revision(old).unwrap_or_default().to_owned(),
+            update_strategy: object["spec"]["updateStrategy"].take(),
+        };
+        object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        let object = serde_json::from_value(object)
+            .map_err(|error| CliError::Failed(format!("{}: {error}", self.moving.old_shown())))?;
+        Ok((object, record))
+    }
+
+    /// How many steps are done, by reads alone.
+    pub async fn steps_done(&self) -> Result<usize, CliError> {
+        let done = progress::steps_done::<Release>(&self.moving).await?;
+        if done < 5 {
+            return Ok(done);
+        }
+        let set = self.moving.new.get(&self.moving.name).await?;
+        let pods = facts::pods(&self.moving.session, &set).await?;
+        let left = outdated(pods.values(), facts::text(&set, "/status/updateRevision"));
+        Ok(if is_observed(&set) && left.is_empty() { 6 } else { 5 })
     }
 
     /// Goes through all steps.
@@ -61,10 +107,8 @@ impl Work {
             0 => "none of them made anew".to_owned(),
             _ => format!("made anew meanwhile: {}", some_of(newer)),
         };
-        say(&format!(
-            "7/7   {} up to date, {told}; rollouts go on as the StatefulSet says",
-            counted(pods.len(), "Pod")
-        ));
+        let pods = counted(pods.len(), "Pod");
+        say(&format!("7/7   {pods} up to date, {told}; rollouts go on as the StatefulSet says"));
         Ok(set)
     }
 
@@ -114,26 +158,19 @@ impl Transfer for Work {
     type Record = Release;
 
     fn wanted(&self, old: &DynamicObject, _: &Pods, _: Option<&Release>) -> Result<(DynamicObject, Release), CliError> {
-        let mut object = self.shaped(old)?.object;
-        let mut compared = object["spec"].clone();
-        // Of the live object it may have been changed by a step of ours.
-        compared.as_object_mut().map(|spec| spec.remove("persistentVolumeClaimRetentionPolicy"));
-        let record = Release {
-            giver: Giver {
-                from: self.moving.from.shown.to_owned(),
-                uid: uid(&old.metadata).to_owned(),
-                spec: hash(&json!([compared, revision(old)]), 0),
-            },
-            revision: revision(old).unwrap_or_default().to_owned(),
-            update_strategy: object["spec"]["updateStrategy"].take(),
-        };
-        object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-        let object = serde_json::from_value(object)
-            .map_err(|error| CliError::Failed(format!("{}: {error}", self.moving.old_shown())))?;
-        Ok((object, record))
+        let shape = self.shaped(old)?;
+        if self.loss == Loss::Refused && !shape.lost.is_empty() {
+            let lost: Vec<String> = shape.lost.iter().map(ToString::to_string).collect();
+            return Err(CliError::Failed(format!(
+                "{}: {}; --drop-fields leaves that out",
+                self.moving.old_shown(),
+                lost.join("; ")
+            )));
+        }
+        self.made_of(old, shape)
     }
 
-    fn hold(&self, old: &DynamicObject, pods: &Pods) -> Option<String> {
-        moves(old, pods).map(|why| format!("{}: {why}", self.moving.old_shown()))
+    fn hold(&self, old: &DynamicObject, new: &DynamicObject, pods: &Pods) -> Option<String> {
+        moves(old, Some(new), pods).map(|why| format!("{}: {why}", self.moving.old_shown()))
     }
 }

@@ -1,25 +1,40 @@
 //! `kubectl asts adopt` and `release`: Pods go from one kind of set to another and back, and nothing happens to them.
 
-use std::collections::BTreeMap;
+mod found;
+mod refused;
+mod resumed;
+mod writes;
+
+use found::{
+    claims_that_cannot_go_along_are_named, marks_of_tools_stay_behind,
+    revisions_of_a_set_that_is_called_alike_stay_its_own,
+};
+use refused::{
+    a_rollout_under_way_is_refused_and_can_be_taken_over, fields_that_a_native_set_does_not_have_are_named,
+    what_stands_in_the_way_is_named_and_nothing_begun, without_a_manager_nothing_is_begun,
+    without_rights_nothing_is_begun,
+};
+use resumed::{
+    a_given_up_adoption_leaves_the_retention_policy_known, a_pod_made_anew_for_the_other_set_is_where_it_is_to_be,
+    a_release_that_goes_on_loses_no_field_in_silence, an_adoption_that_goes_on_looks_at_everything_again,
+};
+use writes::{killed_after_any_write_a_release_ends_right, killed_after_any_write_an_adoption_ends_right};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::chaos::{another_manager, apart, with_manager};
 use crate::claims::volume_for;
-use crate::cli_plugin::{asts, asts_as, asts_at, asts_killed_at, kubectl_asts};
+use crate::cli_plugin::{asts, asts_at, asts_killed_at, kubectl_asts};
 use crate::cli_state::{State, is_native, is_ours, native, state};
-use crate::harness::manifest::{rolling_update, with};
 use crate::harness::wait::seconds;
-use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, install, set};
+use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
     a_native_set_is_adopted_and_released_through_kubectl,
     killed_at_any_step_an_adoption_ends_right_when_called_again,
+    killed_at_any_step_an_adoption_of_claims_that_go_along_ends_right,
     killed_at_any_step_a_release_ends_right_when_called_again,
     claims_that_go_with_their_set_stay_all_the_same,
     a_dry_run_changes_nothing,
@@ -34,6 +49,15 @@ test_list![
     two_calls_at_once_end_right,
     fields_that_a_native_set_does_not_have_are_named,
     a_set_that_was_updated_in_place_is_released_with_its_history,
+    killed_after_any_write_an_adoption_ends_right,
+    killed_after_any_write_a_release_ends_right,
+    an_adoption_that_goes_on_looks_at_everything_again,
+    a_release_that_goes_on_loses_no_field_in_silence,
+    a_pod_made_anew_for_the_other_set_is_where_it_is_to_be,
+    a_given_up_adoption_leaves_the_retention_policy_known,
+    revisions_of_a_set_that_is_called_alike_stay_its_own,
+    claims_that_cannot_go_along_are_named,
+    marks_of_tools_stay_behind,
 ];
 
 async fn created(space: &Space, name: &str, replicas: i64, spec: Value) -> Result<State> {
@@ -77,6 +101,40 @@ async fn stays(space: &Space, before: &State) -> Result {
     .await
 }
 
+/// What stands around the set speaks of the same Pods as before.
+async fn stay_counted(space: &Space) -> Result {
+    eventually(seconds(60), "the budget counts three Pods, and the Service selects them", async || {
+        // Its controller may have looked before it had heard of the kind, and looks again when something changes.
+        let now = format!("looked-at={:?}", std::time::Instant::now());
+        space.kubectl(&["annotate", "--overwrite", "pdb/budget", &now], None)?;
+        let told = space.kubectl(&["get", "pdb", "budget", "-o", "jsonpath={.status.expectedPods}"], None)?;
+        ensure_eq!(told, "3", "Pods that the budget expects");
+        let addresses = "jsonpath={.items[*].endpoints[*].targetRef.name}";
+        let slices = ["get", "endpointslices", "-l", "kubernetes.io/service-name=peers", "-o", addresses];
+        let told = space.kubectl(&slices, None)?;
+        let mut names: Vec<&str> = told.split_whitespace().collect();
+        names.sort_unstable();
+        ensure_eq!(names, ["web-0", "web-1", "web-2"], "Pods behind the Service");
+        Ok(())
+    })
+    .await
+}
+
+/// Does what is told to be done next.
+fn turn_scaler(space: &Space, told: &str) -> Result {
+    let line = told.lines().rev().find(|line| line.starts_with("next: HorizontalPodAutoscaler")).context("a hint")?;
+    let (_, command) = line.split_once("turn it with kubectl ").context("a command")?;
+    run_told(space, command)
+}
+
+/// Runs a kubectl command that was printed, whose last word may be quoted.
+fn run_told(space: &Space, command: &str) -> Result {
+    let (words, patch) = command.split_once(" '").unwrap_or((command, ""));
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.extend(patch.strip_suffix('\''));
+    space.kubectl(&words, None).map(drop)
+}
+
 async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> Result {
     let before = created(&space, "web", 3, json!({})).await?;
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "budget"},
@@ -92,6 +150,8 @@ async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> R
     is_documented(&told)?;
     is_ours(&space, "web").await?;
     stays(&space, &before).await?;
+    stay_counted(&space).await?;
+    turn_scaler(&space, &told)?;
     let again = kubectl_asts(&space, &["adopt", "statefulset/web"]).await?.fine()?;
     ensure!(again.contains("nothing is left to be adopted"), "{again}");
     let policy = space.set("web").await?.spec.update_strategy.and_then(|strategy| strategy.rolling_update);
@@ -102,7 +162,21 @@ async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> R
     );
     let told = kubectl_asts(&space, &["release", "asts/web"]).await?.fine()?;
     ensure!(told.contains("7/7   3 Pods up to date, none of them made anew"), "{told}");
+    for line in [
+        "ok    3 claims there and bound",
+        "ok    the Pods stay selected by 1 Service (peers)",
+        "ok    the Pods stay counted by 1 PodDisruptionBudget (budget); nothing is evicted",
+        "note  HorizontalPodAutoscaler scaler scales advancedstatefulset.apps.asts.dev/web: when all is done",
+        "next: HorizontalPodAutoscaler scaler scales advancedstatefulset.apps.asts.dev/web: when all is done",
+    ] {
+        ensure!(told.lines().any(|told| told.starts_with(line)), "{line:?} is not in:\n{told}");
+    }
     is_native(&space, "web").await?;
+    stay_counted(&space).await?;
+    turn_scaler(&space, &told)?;
+    let target = space.kubectl(&["get", "hpa", "scaler", "-o", "jsonpath={.spec.scaleTargetRef}"], None)?;
+    let native = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"});
+    ensure_eq!(serde_json::from_str::<Value>(&target)?, native, "target of the scaler");
     stays(&space, &before).await?;
     let again = kubectl_asts(&space, &["release", "web"]).await?.fine()?;
     ensure!(again.contains("nothing is left to be released"), "{again}");
@@ -113,17 +187,28 @@ async fn a_native_set_is_adopted_and_released_through_kubectl(space: Space) -> R
 }
 
 async fn killed_at_any_step_an_adoption_ends_right_when_called_again(space: Space) -> Result {
-    let before = created(&space, "web", 3, json!({"podManagementPolicy": "Parallel"})).await?;
+    killed_adoptions(&space, "Retain").await
+}
+
+async fn killed_at_any_step_an_adoption_of_claims_that_go_along_ends_right(space: Space) -> Result {
+    killed_adoptions(&space, "Delete").await
+}
+
+async fn killed_adoptions(space: &Space, when_deleted: &str) -> Result {
+    let spec = json!({
+        "podManagementPolicy": "Parallel", "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted},
+    });
+    let before = created(space, "web", 3, spec).await?;
     for mark in ["ok    you", "note", "1/6", "2/6", "3/6", "4/6", "5/6", "6/6"] {
-        asts_killed_at(&space, &["adopt", "statefulset/web"], mark).await?;
-        asts(&space, &["adopt", "statefulset/web"]).await?.fine().context(mark)?;
-        is_ours(&space, "web").await.context(mark)?;
-        ensure_eq!(state(&space).await?, before, "after {mark}");
-        asts(&space, &["release", "web"]).await?.fine().context(mark)?;
-        is_native(&space, "web").await.context(mark)?;
-        ensure_eq!(state(&space).await?, before, "released after {mark}");
+        asts_killed_at(space, &["adopt", "statefulset/web"], mark).await?;
+        asts(space, &["adopt", "statefulset/web"]).await?.fine().context(mark)?;
+        is_ours(space, "web").await.context(mark)?;
+        ensure_eq!(state(space).await?, before, "after {mark}");
+        asts(space, &["release", "web"]).await?.fine().context(mark)?;
+        is_native(space, "web").await.context(mark)?;
+        ensure_eq!(state(space).await?, before, "released after {mark}");
     }
-    stays(&space, &before).await
+    stays(space, &before).await
 }
 
 async fn killed_at_any_step_a_release_ends_right_when_called_again(space: Space) -> Result {
@@ -179,107 +264,6 @@ async fn a_dry_run_changes_nothing(space: Space) -> Result {
     ensure!(told.contains("would do (dry run):"), "{told}");
     ensure!(space.api::<StatefulSet>().get_opt("web").await?.is_none(), "a StatefulSet was made");
     is_ours(&space, "web").await
-}
-
-async fn nothing_begun(space: &Space, name: &str, told: &str) -> Result {
-    ensure!(told.contains("nothing was done"), "{told}");
-    ensure!(space.sets().get_opt(name).await?.is_none(), "a set was made");
-    let old = space.api::<StatefulSet>().get(name).await?;
-    ensure!(old.metadata.deletion_timestamp.is_none(), "the StatefulSet is being deleted");
-    Ok(())
-}
-
-async fn without_rights_nothing_is_begun(space: Space) -> Result {
-    created(&space, "web", 1, json!({})).await?;
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "some"}, "rules": [
-        {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "delete"]},
-        {"apiGroups": ["apps.asts.dev"], "resources": ["advancedstatefulsets"], "verbs": ["get", "create"]},
-    ]});
-    space.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "someone"}}))?;
-    space.apply(&role)?;
-    space.kubectl(
-        &["create", "rolebinding", "some", "--role=some", &format!("--serviceaccount={}:someone", space.namespace)],
-        None,
-    )?;
-    let info = &space.suite.cluster.info;
-    let kubeconfig = install::identity(info, &space.client, &space.namespace, "someone").await?;
-    let told = asts_as(&space, &kubeconfig, &["adopt", "statefulset/web"]).await?.refused()?;
-    ensure!(told.contains("patch advancedstatefulsets.apps.asts.dev") && told.contains("list pods"), "{told}");
-    ensure!(!told.contains("delete statefulsets"), "a right that is there is called missing: {told}");
-    nothing_begun(&space, "web", &told).await
-}
-
-async fn without_a_manager_nothing_is_begun(space: Space) -> Result {
-    created(&space, "web", 1, json!({})).await?;
-    let told = asts(&space, &["adopt", "statefulset/web", "--lease-name=none"]).await?.refused()?;
-    ensure!(told.contains("no manager is known"), "{told}");
-    nothing_begun(&space, "web", &told).await?;
-    let lease = json!({"metadata": {"name": "dead"}, "spec": {"holderIdentity": "gone", "leaseDurationSeconds": 2}});
-    space.api::<Lease>().create(&PostParams::default(), &serde_json::from_value(lease)?).await?;
-    let lease = format!("--lease-namespace={}", space.namespace);
-    let told = asts(&space, &["adopt", "statefulset/web", &lease, "--lease-name=dead"]).await?.refused()?;
-    ensure!(told.contains("no manager is at work"), "{told}");
-    nothing_begun(&space, "web", &told).await
-}
-
-async fn what_stands_in_the_way_is_named_and_nothing_begun(space: Space) -> Result {
-    let long = "x".repeat(70);
-    let missing = asts(&space, &["adopt", &format!("statefulset/{long}")]).await?.refused()?;
-    ensure!(missing.contains("not found"), "{missing}");
-    let other = asts(&space, &["adopt", "deployment/web"]).await?.refused()?;
-    ensure!(other.contains("is no StatefulSet"), "{other}");
-
-    created(&space, "web", 1, json!({})).await?;
-    let refused = async |why: &str| {
-        let told = asts(&space, &["adopt", "statefulset/web"]).await?.refused()?;
-        ensure!(told.contains(why), "{why:?} is not in:\n{told}");
-        nothing_begun(&space, "web", &told).await
-    };
-    let sets = space.api::<StatefulSet>();
-    let patch = async |patch: Value| sets.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await;
-    let operator = serde_json::from_value(json!({"metadata": {"name": "operator"}}))?;
-    let operator = space.api::<ConfigMap>().create(&PostParams::default(), &operator).await?;
-    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "operator", "uid": operator.metadata.uid, "controller": true}]);
-    patch(json!({"metadata": {"ownerReferences": owner}})).await?;
-    refused("ConfigMap operator (v1) controls this StatefulSet").await?;
-    patch(json!({"metadata": {"ownerReferences": null}})).await?;
-
-    patch(json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}})).await?;
-    let labels: BTreeMap<String, String> = (0..501).map(|number| (format!("l{number}"), String::new())).collect();
-    patch(json!({"spec": {"template": {"metadata": {"labels": labels}}}})).await?;
-    refused("the apiserver refuses advancedstatefulset.apps.asts.dev/web").await?;
-    let none: BTreeMap<String, Value> = labels.into_keys().map(|key| (key, Value::Null)).collect();
-    patch(json!({"spec": {"template": {"metadata": {"labels": none}}}})).await?;
-
-    let held = Patch::Merge(json!({"metadata": {"finalizers": ["asts.dev/hold"]}}));
-    space.pods().patch("web-0", &PatchParams::default(), &held).await?;
-    space.pods().delete("web-0", &DeleteParams::default()).await?;
-    refused("1 Pod being deleted: web-0").await?;
-    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    space.pods().patch("web-0", &PatchParams::default(), &free).await?;
-
-    space.create(set("web", json!({"replicas": 0}))).await?;
-    let told = asts(&space, &["adopt", "statefulset/web"]).await?.refused()?;
-    ensure!(told.contains("exists already"), "{told}");
-    Ok(())
-}
-
-async fn a_rollout_under_way_is_refused_and_can_be_taken_over(space: Space) -> Result {
-    let before = created(&space, "web", 3, json!({"podManagementPolicy": "Parallel"})).await?;
-    space.kubectl(&["set", "image", "statefulset/web", &format!("app={}", image("never-ready"))], None)?;
-    space.pod_is("web-2", "new", |pod| crate::harness::space::image_of(pod) == image("never-ready")).await?;
-    let told = asts(&space, &["adopt", "statefulset/web"]).await?.refused()?;
-    ensure!(told.contains("a rollout is under way") && told.contains("web-0, web-1"), "{told}");
-    nothing_begun(&space, "web", &told).await?;
-    let told = asts(&space, &["adopt", "statefulset/web", "--force"]).await?.fine()?;
-    ensure!(told.contains("with a rollout under way"), "{told}");
-    space.set_image("web", "v1").await?;
-    is_ours(&space, "web").await?;
-    let after = state(&space).await?;
-    for name in ["web-0", "web-1"] {
-        ensure_eq!(after.get(name), before.get(name), "{name}");
-    }
-    Ok(())
 }
 
 async fn a_set_that_changes_half_way_is_followed(space: Space) -> Result {
@@ -412,32 +396,6 @@ async fn two_calls_at_once_end_right(space: Space) -> Result {
     other?.fine()?;
     is_native(&space, "web").await?;
     stays(&space, &before).await
-}
-
-async fn fields_that_a_native_set_does_not_have_are_named(space: Space) -> Result {
-    let strategy = rolling_update(
-        json!({"partition": "50%", "unorderedUpdate": {"priorityStrategy": {"orderPriority": [{"orderedKey": "a"}]}}}),
-    );
-    let spec = json!({
-        "podManagementPolicy": "Parallel", "reserveOrdinals": [7],
-        "lifecycle": {"preDelete": {"labelsHandler": {"a": "b"}}},
-    });
-    space.create_settled(set("web", with(strategy, spec))).await?;
-    let told = asts(&space, &["release", "web"]).await?.refused()?;
-    for field in ["spec.reserveOrdinals", "rollingUpdate.partition", "unorderedUpdate", "spec.lifecycle"] {
-        ensure!(told.contains(field), "{field} is not in:\n{told}");
-    }
-    ensure!(space.api::<StatefulSet>().get_opt("web").await?.is_none(), "a StatefulSet was made");
-    let before = state(&space).await?;
-    asts(&space, &["release", "web", "--drop-fields"]).await?.fine()?;
-    is_native(&space, "web").await?;
-    stays(&space, &before).await?;
-
-    let long = "y".repeat(60);
-    space.create_settled(set(&long, json!({"replicas": 1}))).await?;
-    let told = asts(&space, &["release", &long]).await?.refused()?;
-    ensure!(told.contains("metadata.name: a native StatefulSet labels"), "{told}");
-    Ok(())
 }
 
 async fn a_set_that_was_updated_in_place_is_released_with_its_history(space: Space) -> Result {

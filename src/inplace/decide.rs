@@ -17,7 +17,7 @@ use super::resize::amounts;
 use super::restart::{Lasting, PodRestarts, Restarts, Rules, classify_annotations, restart_values};
 use super::table::Class;
 use crate::model::revision::hash;
-use crate::model::{Abilities, Amount, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
+use crate::model::{Amount, AnnotationRules, Can, ContainerKind, FieldKind, PodFacts, Resources};
 
 /// The step from one revision to another: worked out once, then asked for each Pod.
 #[derive(Clone, Debug, PartialEq)]

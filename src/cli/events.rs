@@ -20,6 +20,7 @@ use super::phase::{seconds_between, short_span};
 use super::seen::RevisionSeen;
 use super::target::{self, Target};
 use super::terminal::{Colour, Paint, Surroundings, Tone, columns};
+use super::truth::Truth;
 use crate::api::{AdvancedStatefulSet, names};
 use crate::model::pod::ordinal_in;
 
@@ -45,7 +46,10 @@ pub struct Events {
     #[arg(value_name = "NAME")]
     name: String,
     /// Go on with what happens
-    #[arg(short, long, action = ArgAction::SetTrue)]
+    #[arg(
+        short, long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     watch: bool,
     /// Only these types: Normal, Warning
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]

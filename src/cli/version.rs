@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,6 +13,7 @@ use super::connect::{ConnectionFlags, Session};
 use super::error::{CliError, of_client};
 use super::output::clean;
 use super::phase::{seconds_between, short_span};
+use super::truth::Truth;
 use crate::api::names;
 
 /// Flags of `version`.
@@ -28,7 +29,10 @@ Examples:
   kubectl asts version -o json")]
 pub struct Version {
     /// Do not ask the cluster
-    #[arg(long)]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     client: bool,
     /// Form of the output
     #[arg(short, long, value_enum)]

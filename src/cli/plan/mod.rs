@@ -17,7 +17,7 @@ mod text;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -27,6 +27,7 @@ use super::manifest::{self, Descent, Manifest};
 use super::output::{Format, formatted};
 use super::target::{Target, is_set, parse_names};
 use super::terminal::{Colour, Surroundings};
+use super::truth::Truth;
 use crate::control::abilities::InPlace;
 use crate::model::{Patterns, Snapshot};
 use crate::plan::explain::{Explained, explain};
@@ -74,7 +75,10 @@ pub struct PlanFlags {
     #[arg(short, long, value_name = "FILE", conflicts_with = "names")]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
-    #[arg(short = 'R', long)]
+    #[arg(
+        short = 'R', long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     recursive: bool,
     /// A change: image=CONTAINER=IMAGE (* for all containers), env=CONTAINER.NAME=VALUE, or env=CONTAINER.NAME-; may be given many times
     #[arg(long = "set", value_name = "CHANGE")]
@@ -92,10 +96,16 @@ pub struct PlanFlags {
     #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]
     color: Colour,
     /// Apply the files as kubectl apply --server-side does
-    #[arg(long, requires = "filename")]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true, requires = "filename"
+    )]
     server_side: bool,
     /// With --server-side: take fields over that others own
-    #[arg(long, requires = "server_side")]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true, requires = "server_side"
+    )]
     force_conflicts: bool,
     /// Name under which the fields would be owned
     #[arg(long, value_name = "NAME", default_value = "kubectl")]

@@ -23,6 +23,7 @@ use crate::cli::seen::{Picture, RevisionSeen};
 use crate::cli::target::{Selection, Target};
 use crate::cli::terminal::{self, Colour, Surroundings};
 use crate::cli::tree::tree;
+use crate::cli::truth::Truth;
 
 /// How often the terminal is drawn: times go on, and changes come in crowds.
 const FRAME: Duration = Duration::from_millis(400);
@@ -52,7 +53,8 @@ pub struct Status {
     selection: Selection,
     /// Wait until the rollout is done
     #[arg(
-        short, long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+        short, long, value_name = "BOOL", default_value_t = true, value_parser = Truth, action = ArgAction::Set,
+        num_args = 0..=1,
         default_missing_value = "true", require_equals = true
     )]
     watch: bool,

@@ -38,11 +38,11 @@ pub struct Version {
     #[arg(short, long, value_enum)]
     output: Option<Form>,
     /// Namespace of the manager's Lease
-    #[arg(long, value_name = "NAME", default_value = names::MANAGER_NAMESPACE)]
-    manager_namespace: String,
+    #[arg(long, alias = "manager-namespace", value_name = "NAME", default_value = names::MANAGER_NAMESPACE)]
+    lease_namespace: String,
     /// Name of the manager's Lease
-    #[arg(long, value_name = "NAME", default_value = names::MANAGER_LEASE)]
-    manager_lease: String,
+    #[arg(long, alias = "manager-lease", value_name = "NAME", default_value = names::MANAGER_LEASE)]
+    lease_name: String,
 }
 
 /// A form for programs.
@@ -81,30 +81,37 @@ struct Manager {
 impl Version {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         let mut versions = Versions { plugin: env!("CARGO_PKG_VERSION"), manager: None, server: None };
-        if !self.client {
-            let session = connection.session().await?;
-            versions.server = Some(session.client.apiserver_version().await?.git_version);
-            versions.manager = Some(self.manager(&session).await?);
-        }
+        // What is known is told, whatever the cluster says.
+        let asked = if self.client { Ok(()) } else { self.ask(connection, &mut versions).await };
+        self.print(&versions)?;
+        asked.map(|()| Exit::SUCCESS)
+    }
+
+    async fn ask(&self, connection: &ConnectionFlags, versions: &mut Versions) -> Result<(), CliError> {
+        let session = connection.session().await?;
+        versions.server = Some(session.client.apiserver_version().await?.git_version);
+        versions.manager = Some(self.manager(&session).await?);
+        Ok(())
+    }
+
+    fn print(&self, versions: &Versions) -> Result<(), CliError> {
         let failed = |error: String| CliError::Failed(format!("cannot print the versions: {error}"));
         let text = match self.output {
-            None => text(&versions),
+            None => text(versions),
             Some(Form::Json) => {
-                serde_json::to_string_pretty(&versions).map_err(|error| failed(error.to_string()))? + "\n"
+                serde_json::to_string_pretty(versions).map_err(|error| failed(error.to_string()))? + "\n"
             }
-            Some(Form::Yaml) => serde_saphyr::to_string(&versions).map_err(|error| failed(error.to_string()))?,
+            Some(Form::Yaml) => serde_saphyr::to_string(versions).map_err(|error| failed(error.to_string()))?,
         };
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(Exit::SUCCESS)
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
     }
 
     async fn manager(&self, session: &Session) -> Result<Manager, CliError> {
-        let api: Api<Lease> =
-            Api::namespaced(session.client.clone(), &super::target::checked(&self.manager_namespace)?);
-        match api.get_opt(&super::target::checked(&self.manager_lease)?).await {
+        let api: Api<Lease> = Api::namespaced(session.client.clone(), &super::target::checked(&self.lease_namespace)?);
+        match api.get_opt(&super::target::checked(&self.lease_name)?).await {
             Ok(Some(lease)) => Ok(of_lease(&lease, Timestamp::now())),
             Ok(None) => {
-                let place = format!("{}/{}", self.manager_namespace, self.manager_lease);
+                let place = format!("{}/{}", self.lease_namespace, self.lease_name);
                 Ok(unknown(format!("there is no Lease {place}: no manager, or one with --leader-elect=false")))
             }
             Err(kube::Error::Api(status)) if status.code == 403 => Ok(unknown(status.message.clone())),

@@ -1,5 +1,6 @@
 //! `kubectl asts get`: a set as a tree of its revisions and Pods, also as it changes.
 
+mod layout;
 mod list;
 mod live;
 pub mod table;

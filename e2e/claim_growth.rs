@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::harness::manifest::{rolling_update, with};
@@ -25,6 +25,11 @@ test_list![
 
 /// A class whose volumes may grow, or not, with volumes of 1 MiB for the claims `data-web-0` and up.
 async fn class(space: &Space, may_grow: bool, ordinals: i64) -> Result<String> {
+    class_for(space, "web", "1Mi", may_grow, ordinals).await
+}
+
+/// The same for the claims of any set, and volumes of any size.
+pub async fn class_for(space: &Space, set: &str, size: &str, may_grow: bool, ordinals: i64) -> Result<String> {
     let name = format!("{}-class", space.namespace);
     let classes: Api<StorageClass> = Api::all(space.client.clone());
     let class = json!({
@@ -33,12 +38,12 @@ async fn class(space: &Space, may_grow: bool, ordinals: i64) -> Result<String> {
     classes.create(&PostParams::default(), &serde_json::from_value(class)?).await?;
     let volumes: Api<PersistentVolume> = Api::all(space.client.clone());
     for ordinal in 0..ordinals {
-        let claim = format!("data-web-{ordinal}");
+        let claim = format!("data-{set}-{ordinal}");
         let volume = format!("{}-{claim}", space.namespace);
         let volume = json!({
             "metadata": {"name": volume},
             "spec": {
-                "capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+                "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
                 "persistentVolumeReclaimPolicy": "Retain",
                 "claimRef": {"namespace": space.namespace, "name": claim},
                 "hostPath": {"path": format!("/nowhere/{volume}")},
@@ -68,6 +73,25 @@ fn growing(class: &str, replicas: i64, spec: Value) -> Value {
             "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
     });
     set("web", with(base, spec))
+}
+
+/// Lets every claim grow at once, as long as the future lives.
+pub async fn resizer(claims: Api<PersistentVolumeClaim>) {
+    let storage = |held: &Value, pointer: &str| held.pointer(pointer).cloned().unwrap_or_default();
+    loop {
+        for claim in claims.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            let held = serde_json::to_value(&claim).unwrap_or_default();
+            let wanted = storage(&held, "/spec/resources/requests/storage");
+            if held.pointer("/status/phase") == Some(&json!("Bound"))
+                && storage(&held, "/status/capacity/storage") != wanted
+            {
+                let patch = Patch::Merge(json!({"status": {"capacity": {"storage": wanted}}}));
+                let name = claim.metadata.name.unwrap_or_default();
+                drop(claims.patch_status(&name, &PatchParams::default(), &patch).await);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 async fn resize(space: &Space, class: &str, size: &str) -> Result {

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use crate::cli_run::{Screen, asts};
+use crate::harness::audit::{Request, requests_of};
 use crate::harness::manifest::rolling_update;
 use crate::harness::wait::seconds;
-use crate::harness::{Failure, Result, Space, Suite, eventually, set};
+use crate::harness::{Failure, Result, Space, Suite, eventually, image, set};
 use crate::{ensure, ensure_eq, test_list};
 
 test_list![
@@ -14,8 +15,12 @@ test_list![
     a_small_terminal_gets_lines,
     a_rollout_is_drawn_until_it_is_done,
     a_stuck_rollout_names_the_pod_and_the_reason,
+    a_revision_that_is_waited_for_is_asked_for_once,
     what_nodes_pull_ahead_is_shown,
     a_terminal_without_colours_gets_none,
+    eighty_columns_show_all_there_is_to_say_of_a_pod,
+    a_screen_that_changes_its_size_is_drawn_anew,
+    a_signal_gives_the_terminal_back,
     a_server_that_goes_away_is_waited_for,
 ];
 
@@ -109,6 +114,28 @@ async fn a_stuck_rollout_names_the_pod_and_the_reason(space: Space) -> Result {
     Ok(())
 }
 
+async fn a_revision_that_is_waited_for_is_asked_for_once(space: Space) -> Result {
+    space.create_settled(set("web", json!({}))).await?;
+    space.set_image("web", "never-ready").await?;
+    space.status_is("web", "the rollout", |status| status.updated_replicas == 1).await?;
+    let flags = ["rollout", "status", "web", "--revision=2", "--timeout=5s"];
+    let mut screen = Screen::open(&space, SIZE, &flags, &[])?;
+    screen.shows("the bar", |text| text.contains("/3 updated, ")).await?;
+    ensure_eq!(screen.ended().await?, 1, "the exit code");
+    let is_it = |request: &Request| {
+        request.user_agent.starts_with("kubectl-asts/")
+            && (request.verb.as_str(), request.resource().as_str()) == ("get", "controllerrevisions")
+            && request.object_ref.namespace == space.namespace
+    };
+    let log = &space.suite.cluster.info.audit_log;
+    eventually(seconds(10), "the revision was asked for", async || {
+        let count = requests_of(log, "asts-admin")?.iter().filter(|request| is_it(request)).count();
+        ensure_eq!(count, 1, "reads of the revision");
+        Ok(())
+    })
+    .await
+}
+
 async fn what_nodes_pull_ahead_is_shown(space: Space) -> Result {
     let strategy = rolling_update(json!({"inPlaceUpdateStrategy": {"prePull": true}}));
     space.create_settled(set("web", strategy)).await?;
@@ -139,6 +166,85 @@ async fn a_terminal_without_colours_gets_none(space: Space) -> Result {
         ensure_eq!(screen.ended().await?, 0, "the exit code");
         screen.shows("the tree", |text| text.contains("web-0")).await?;
         ensure_eq!(screen.written().contains("\x1b[32m"), coloured, "colours with {variables:?}");
+    }
+    Ok(())
+}
+
+/// The words of a screen's line.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().filter(|word| !word.chars().all(|letter| "│├└─".contains(letter))).collect()
+}
+
+async fn eighty_columns_show_all_there_is_to_say_of_a_pod(space: Space) -> Result {
+    space.create_settled(set("web", json!({"podManagementPolicy": "Parallel"}))).await?;
+    space.set_image("web", "v2").await?;
+    space.settled("web").await?;
+    for size in [SIZE, (120, 40)] {
+        let screen = Screen::open(&space, size, &["get", "web", "-w"], &[])?;
+        let text = screen.shows("the tree", |text| text.contains("web-0") && text.contains("q quits")).await?;
+        ensure_eq!(text.lines().count(), usize::from(size.1), "lines");
+        let lines: Vec<&str> = text.lines().collect();
+        ensure_eq!(words(lines[1]), ["NAME", "STATE", "MADE", "RESTARTS", "AGE", "NODE", "IP"], "the titles");
+        for pod in space.pods_of("web").await? {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let line =
+                lines.iter().find(|line| words(line).first() == Some(&name.as_str())).copied().unwrap_or_default();
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+            let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
+            let shown = words(line);
+            ensure!(shown.get(1) == Some(&"ready") && line.contains("in place"), "{name}: {line:?}");
+            ensure_eq!(shown[shown.len() - 2..], [&node, &ip], "node and IP of {name}");
+        }
+    }
+    // What is too long for its column is said below.
+    space.set_image("web", "broken").await?;
+    let screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+    let told = format!("cannot pull {}", image("broken"));
+    let text = screen.shows("why it does not run", |text| text.contains(&told)).await?;
+    ensure!(text.contains(" RST ") && text.contains(" NODE ") && text.contains(" IP"), "{text}");
+    Ok(())
+}
+
+async fn a_screen_that_changes_its_size_is_drawn_anew(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 25, "podManagementPolicy": "Parallel"}))).await?;
+    let mut screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[("NO_COLOR", "1")])?;
+    screen.shows("a part", |text| text.contains("6 below") && text.lines().count() == 24).await?;
+    screen.resize((120, 40))?;
+    let is_whole = |text: &str| {
+        text.lines().count() == 40 && text.contains("└─ web-0 ") && text.ends_with("q quits") && text.contains(" NODE ")
+    };
+    screen.shows("all of it", is_whole).await?;
+    screen.resize((40, 12))?;
+    let text = screen
+        .shows("a small part", |text| {
+            text.lines().count() == 12 && text.contains("arrows scroll") && text.contains("web-24")
+        })
+        .await?;
+    ensure!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+    screen.resize(SIZE)?;
+    screen.shows("a part again", |text| text.contains("6 below") && text.lines().count() == 24).await?;
+    let coloured = ["\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[1m"].iter().any(|code| screen.written().contains(code));
+    ensure!(!coloured, "colours in spite of NO_COLOR");
+    screen.press("q")?;
+    ensure_eq!(screen.ended().await?, 0, "the exit code");
+    Ok(())
+}
+
+async fn a_signal_gives_the_terminal_back(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 1}))).await?;
+    for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let mut screen = Screen::open(&space, SIZE, &["get", "web", "-w"], &[])?;
+        screen.shows("the tree", |text| text.contains("web-0")).await?;
+        ensure!(screen.is_full() && screen.settings()?.contains("-icanon"), "the screen and the keys are taken");
+        screen.signal(name)?;
+        ensure_eq!(screen.ended().await?, code, "the exit code after {name}");
+        eventually(seconds(5), "the screen is given back", async || {
+            ensure!(!screen.is_full() && screen.written().contains("\x1b[?25h"), "after {name}");
+            let settings = screen.settings()?;
+            ensure!(!settings.contains("-icanon") && !settings.contains("-echo "), "after {name}: {settings}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

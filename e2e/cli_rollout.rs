@@ -161,6 +161,12 @@ async fn the_status_says_what_stands_in_the_way(space: Space) -> Result {
     space.create(set("other", json!({"updateStrategy": {"type": "OnDelete"}}))).await?;
     let refused = asts(&space, &["rollout", "status", "other"]).await?.refused()?;
     ensure_eq!(refused, "error: rollout status is only available for RollingUpdate strategy type\n", "OnDelete");
+    let refused = asts(&space, &["rollout", "pause", "other"]).await?.refused()?;
+    ensure!(refused.contains("\"other\" cannot be paused: its update strategy is OnDelete"), "{refused}");
+    let refused = asts(&space, &["rollout", "resume", "other"]).await?.refused()?;
+    ensure!(refused.contains("\"other\" is not paused"), "{refused}");
+    let strategy = space.set("other").await?.spec.update_strategy;
+    ensure!(strategy.is_some_and(|strategy| strategy.rolling_update.is_none()), "nothing was written");
     Ok(())
 }
 

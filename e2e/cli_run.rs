@@ -100,7 +100,7 @@ pub struct Screen {
     keys: Box<dyn Write + Send>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     // Closed with the test, which ends the program.
-    _terminal: Box<dyn portable_pty::MasterPty + Send>,
+    terminal: Box<dyn portable_pty::MasterPty + Send>,
 }
 
 impl Screen {
@@ -157,7 +157,7 @@ impl Screen {
                 }
             }
         });
-        Ok(Self { parser, bytes, keys, child, _terminal: pair.master })
+        Ok(Self { parser, bytes, keys, child, terminal: pair.master })
     }
 
     /// The lines on the screen.
@@ -178,6 +178,31 @@ impl Screen {
     pub fn press(&mut self, keys: &str) -> Result {
         self.keys.write_all(keys.as_bytes())?;
         Ok(self.keys.flush()?)
+    }
+
+    /// Gives the terminal so many columns and lines, as somebody who drags its edge.
+    pub fn resize(&mut self, (cols, rows): (u16, u16)) -> Result {
+        let [lines, columns] = [rows, cols].map(std::num::NonZero::new);
+        let (lines, columns) = lines.zip(columns).context("a size")?;
+        if let Ok(mut parser) = self.parser.lock() {
+            parser.set_size(lines, columns);
+        }
+        let size = portable_pty::PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        self.terminal.resize(size).map_err(|error| Failure(format!("the terminal: {error}")))
+    }
+
+    /// Sends a signal by its name. kubectl has become the plugin by the time that it draws.
+    pub fn signal(&self, name: &str) -> Result {
+        let id = self.child.process_id().context("its process")?.to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &id]).status()?;
+        if status.success() { Ok(()) } else { Err(Failure(format!("kill -{name} {id}: {status}"))) }
+    }
+
+    /// How the terminal takes keys: `stty -a` of it, as the shell would find it.
+    pub fn settings(&self) -> Result<String> {
+        let path = self.terminal.tty_name().context("the terminal's name")?;
+        let output = Command::new("stty").args(["-a", "-F"]).arg(path).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Waits until the screen is as the check wants it.

@@ -1,5 +1,5 @@
 //! The plugin's main views, typed into a shell in a pseudo-terminal on a real cluster. `make screens` draws what is then
-//! on the screen into `docs/screens`.
+//! on the screen into `docs/screens`; else it is compared with what was drawn there, but for what differs each time.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use vt100::{Cell, Color};
 use crate::cli_run::{Screen, programs};
 use crate::harness::manifest::rolling_update;
 use crate::harness::{Context, Result, Space, image, set};
-use crate::{ensure, test_list};
+use crate::{ensure, ensure_eq, test_list};
 
 test_list![what_the_documents_show_is_on_the_screen];
 
@@ -32,7 +32,7 @@ async fn what_the_documents_show_is_on_the_screen(space: Space) -> Result {
     shell.type_line(&change).await?;
     let plan = shell.stands("the plan", |text| text.contains("Waves") && text.ends_with("\n$")).await?;
     ensure!(plan.contents().contains("in place"), "{}", plan.contents());
-    keep("plan", &plan)?;
+    keep("plan", &plan, Steady::All)?;
 
     let mut live = open(SIZE)?;
     live.type_line("kubectl asts get web -w").await?;
@@ -42,9 +42,9 @@ async fn what_the_documents_show_is_on_the_screen(space: Space) -> Result {
     status.type_line("kubectl asts rollout status web").await?;
     let half = |text: &str| (1..5).any(|done| text.contains(&format!("{done}/5 updated, ")));
     let moving = |text: &str| half(text) && text.lines().filter(|line| line.starts_with("  web-")).count() == 2;
-    keep("rollout-status", &status.stands("half a rollout", moving).await?)?;
+    keep("rollout-status", &status.stands("half a rollout", moving).await?, Steady::Lines(2))?;
     let changing = |text: &str| text.contains("being replaced, ") && text.contains("rebuilding for ");
-    keep("get-watch", &live.stands("half a rollout", changing).await?)?;
+    keep("get-watch", &live.stands("half a rollout", changing).await?, Steady::Lines(2))?;
     status.stands("the end", |text| text.contains("successfully rolled out")).await?;
     live.stands("the end", |text| text.contains("5/5 updated") && text.matches("in place").count() == 5).await?;
     live.press("q")?;
@@ -53,7 +53,7 @@ async fn what_the_documents_show_is_on_the_screen(space: Space) -> Result {
     shell.type_line("kubectl asts diff web").await?;
     let diff = shell.stands("the difference", |text| text.contains("+++ ") && text.ends_with("\n$")).await?;
     ensure!(diff.contents().contains("asts-test:v2-slow"), "{}", diff.contents());
-    keep("diff", &diff)
+    keep("diff", &diff, Steady::All)
 }
 
 /// The administrator's, with the space as its namespace: commands are typed as users type them.
@@ -66,14 +66,67 @@ fn kubeconfig(space: &Space) -> Result<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Writes a drawing, where drawings are asked for; else only draws it.
-fn keep(name: &str, screen: &vt100::Screen) -> Result {
+/// What of a drawing is the same in every run.
+#[derive(Clone, Copy)]
+enum Steady {
+    All,
+    /// The first lines: the others depend on the moment.
+    Lines(usize),
+}
+
+/// Writes a drawing, where drawings are asked for; else compares it with the one of the documents.
+fn keep(name: &str, screen: &vt100::Screen, steady: Steady) -> Result {
     let drawing = drawn(screen)?;
+    let file = |folder: &Path| folder.join(format!("{name}.svg"));
     if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
         std::fs::create_dir_all(&folder)?;
-        std::fs::write(Path::new(&folder).join(format!("{name}.svg")), drawing)?;
+        std::fs::write(file(Path::new(&folder)), drawing)?;
+        return Ok(());
     }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/screens");
+    let committed = std::fs::read_to_string(file(&folder))?;
+    let [committed, now] = [&committed, &drawing].map(|svg| match steady {
+        Steady::All => texts(svg),
+        Steady::Lines(count) => texts(svg).into_iter().take(count).collect(),
+    });
+    ensure_eq!(now, committed, "docs/screens/{name}.svg is stale: run make screens");
     Ok(())
+}
+
+/// The lines of a drawing with their looks; times, numbers and hashes are all the same.
+fn texts(svg: &str) -> Vec<String> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for text in svg.lines().filter_map(|line| line.strip_prefix("<text ")?.strip_suffix("</text>")) {
+        let Some((attributes, text)) = text.split_once('>') else { continue };
+        let height = attributes.split("y=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let look = attributes.split("textLength=").nth(1).and_then(|rest| rest.split_once(' ')).map_or("", |it| it.1);
+        let piece = format!("{} {look} ", steady(text));
+        match lines.last_mut() {
+            Some((same, line)) if same == height => line.push_str(&piece),
+            _ => lines.push((height.to_owned(), piece)),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn steady(text: &str) -> String {
+    let is_hash =
+        |part: &str| part.len() == 10 && part.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+    let word = |word: &str| {
+        let parts = word.split('-').map(|part| if is_hash(part) { "<hash>" } else { part });
+        let mut steady = String::new();
+        for letter in parts.collect::<Vec<_>>().join("-").chars() {
+            match letter {
+                '0'..='9' if steady.ends_with('0') => {}
+                '0'..='9' => steady.push('0'),
+                // Of a bar.
+                '#' => steady.push('.'),
+                other => steady.push(other),
+            }
+        }
+        steady
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Of one letter, in pixels.

@@ -161,9 +161,17 @@ async fn events_of_all_that_is_the_sets_own_are_told(space: Space) -> Result {
     space.create(set("web-other", json!({"replicas": 1}))).await?;
     space.event("SuccessfulCreate", "web-other-0").await?;
     space.event("ProvisioningFailed", "none").await?;
+    let pull = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "pull", "namespace": space.namespace},
+        "involvedObject": {"kind": "Pod", "name": "web-0123456789-pull", "namespace": space.namespace},
+        "reason": "Failed", "type": "Warning", "message": "Failed to pull image",
+    });
+    space.kubectl(&["create", "-f", "-"], Some(&pull.to_string()))?;
     let told = asts(&space, &["events", "web"]).await?.fine()?;
     ensure!(told.starts_with("LAST SEEN"), "{told}");
-    for object in ["advancedstatefulset/web ", "pod/web-0 ", "persistentvolumeclaim/data-web-0 "] {
+    let objects =
+        ["advancedstatefulset/web ", "pod/web-0 ", "persistentvolumeclaim/data-web-0 ", "pod/web-0123456789-pull "];
+    for object in objects {
         ensure!(told.contains(object), "{object} in {told}");
     }
     ensure!(!told.contains("other"), "another set's: {told}");
@@ -174,6 +182,8 @@ async fn events_of_all_that_is_the_sets_own_are_told(space: Space) -> Result {
     ensure!(quiet.err.starts_with("No events found for quiet in "), "{quiet:?}");
     quiet.fine()?;
     asts(&space, &["events", "nope"]).await?.refused()?;
+    let refused = asts(&space, &["events", "web", "--types=Warning,foo"]).await?.refused()?;
+    ensure!(refused.contains("valid --types are Normal or Warning"), "{refused}");
     Ok(())
 }
 
@@ -188,7 +198,11 @@ async fn versions_are_told(space: Space) -> Result {
     let json = run_as_stranger(&space, &["version", "-o", "json"]).await?.fine()?;
     let json: Value = serde_json::from_str(&json)?;
     ensure_eq!(json["manager"]["version"], version, "for programs, by a stranger");
-    let elsewhere = asts(&space, &["version", "--manager-namespace=default"]).await?.fine()?;
+    // Where the server is away, what is known is told first.
+    let away = asts(&space, &["version", "--server", "https://127.0.0.1:1"]).await?;
+    ensure_eq!((away.code, away.out.as_str()), (1, &*format!("Plugin Version: {version}\n")), "the server is away");
+    ensure!(away.err.starts_with("error: ") && away.err.contains("refused"), "{away:?}");
+    let elsewhere = asts(&space, &["version", "--lease-namespace=default"]).await?.fine()?;
     ensure!(elsewhere.contains("Manager Version: unknown (there is no Lease default/asts-manager"), "{elsewhere}");
     Ok(())
 }

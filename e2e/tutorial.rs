@@ -10,14 +10,23 @@ use crate::harness::wait::seconds;
 use crate::harness::{Context, Result, Space, eventually};
 use crate::{ensure, ensure_eq, test_list};
 
-test_list![every_command_prints_what_the_page_says, placeholders_stand_for_what_differs];
+test_list![
+    every_command_prints_what_the_page_says,
+    placeholders_stand_for_what_differs,
+    what_is_built_and_exported_is_there,
+];
 
 const PAGE: &str = include_str!("../docs/tutorial.md");
 /// The page has the reader start the manager before this command.
 const NEEDS_MANAGER: &str = "kubectl asts version";
 /// What only looks may be tried again until it shows what is to come.
-const LOOKS: [&str; 5] =
-    ["kubectl asts get ", "kubectl asts history ", "kubectl asts events ", "kubectl asts version", "kubectl get "];
+const LOOKS: [&str; 5] = [
+    "kubectl asts get ",
+    "kubectl asts rollout history ",
+    "kubectl asts events ",
+    "kubectl asts version",
+    "kubectl get ",
+];
 
 /// A command and what it prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +48,48 @@ fn steps(page: &str) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The commands of blocks that are not compared, without comments.
+fn other_lines(page: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut in_block = false;
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block && line == "```";
+        } else if in_block {
+            lines.push(line.split("  #").next().unwrap_or(line).trim());
+        }
+    }
+    lines
+}
+
+/// Builds of Kubernetes and of a release take many minutes: that make knows how is looked at here, and that the PATH of
+/// the page leads to what it builds. `make package` and the cluster of every test do run them.
+async fn what_is_built_and_exported_is_there(space: Space) -> Result {
+    let info = &space.suite.cluster.info;
+    let in_shell = async |script: &str| -> Result<String> {
+        let mut shell = Command::new("bash");
+        shell.args(["-ec", script]).current_dir(env!("CARGO_MANIFEST_DIR")).env("KUBECONFIG", &info.kubeconfig);
+        run(shell, "").await?.fine()
+    };
+    let lines = other_lines(PAGE);
+    let mut planned = String::new();
+    for line in lines.iter().filter(|line| line.starts_with("make ")) {
+        planned += &in_shell(&line.replacen("make ", "make --no-print-directory -n ", 1)).await.context(*line)?;
+    }
+    ensure!(
+        planned.contains("asts-cluster up") && planned.contains("--bin kubectl-asts"),
+        "make would run:\n{planned}"
+    );
+    let export = lines.iter().find(|line| line.starts_with("export PATH=")).context("export PATH")?;
+    let found = in_shell(&format!("{export}\ncommand -v kubectl\necho \"$PATH\"")).await?;
+    let (kubectl, path) = found.trim_end().split_once('\n').context("what is found")?;
+    ensure_eq!(kubectl, info.kubectl.first().context("kubectl")?.as_str(), "the kubectl of the cluster");
+    let host = planned.split_whitespace().skip_while(|word| *word != "--target").nth(1).context("--target")?;
+    let folder = format!("{}/target/{host}/release", env!("CARGO_MANIFEST_DIR"));
+    ensure!(path.split(':').any(|one| one == folder), "{folder} is not on the PATH of the page: {path}");
+    Ok(())
 }
 
 /// The manager's command line on the page, with the program that is built.

@@ -1,10 +1,20 @@
 //! `kubectl asts plan`, as the program that users run.
 
 mod comparison;
+mod denied;
+mod draws;
+mod happened;
 pub mod plugin;
 mod rights;
 
-use comparison::what_is_planned_is_what_happens;
+use comparison::{
+    what_is_planned_is_what_happens, what_is_planned_is_what_happens_by_dice_of_their_own,
+    what_is_planned_is_what_happens_by_other_dice,
+};
+use denied::{
+    a_label_that_a_policy_denies_is_told_and_exits_with_1, an_image_that_a_policy_denies_is_told_and_exits_with_1,
+    what_was_planned_under_a_policy_for_some_pods_happens,
+};
 use rights::{a_plan_with_few_rights_says_what_it_assumed, a_plan_without_rights_says_what_is_forbidden};
 use serde_json::{Value, json};
 
@@ -17,6 +27,14 @@ use plugin::plan;
 
 test_list![
     what_is_planned_is_what_happens,
+    what_is_planned_is_what_happens_by_other_dice,
+    what_is_planned_is_what_happens_by_dice_of_their_own,
+    an_image_that_a_policy_denies_is_told_and_exits_with_1,
+    a_label_that_a_policy_denies_is_told_and_exits_with_1,
+    what_was_planned_under_a_policy_for_some_pods_happens,
+    what_cannot_happen_is_told_and_exits_with_1,
+    small_changes_go_on_top_of_a_patch,
+    items_of_a_list_are_of_its_kind,
     an_image_is_told_with_its_class_and_waves,
     a_field_that_takes_new_pods_is_told_with_why,
     a_set_that_is_not_there_is_planned_from_its_manifest,
@@ -97,9 +115,13 @@ async fn a_field_that_takes_new_pods_is_told_with_why(space: Space) -> Result {
     ensure_eq!(field("spec.containers[app].image")?["inPlace"], json!(true), "an image");
     ensure_eq!((&found["summary"]["recreated"], &found["summary"]["inPlace"]), (&json!(3), &json!(0)), "the counts");
     ensure_eq!(found["waves"][0]["pods"][0]["action"], json!("recreate"), "the first move");
-    // Told by hand that the cluster can do it, the same is in place.
-    let by_hand = plan(&space, &[&both[..], &["--in-place=customised"]].concat(), None)?.ended(2)?;
-    ensure!(by_hand.starts_with("web: 3 Pods: 3 updated in place, 0 re-created, 3 waves\n"), "{by_hand}");
+    // Told by hand that the cluster can do it, the manager would try it in place, and be refused.
+    let by_hand = plan(&space, &[&both[..], &["--in-place=customised", "-o", "json"]].concat(), None)?.json(3)?;
+    ensure_eq!(by_hand["summary"]["recreated"], json!(3), "Pods re-created by hand");
+    let why = by_hand["waves"][0]["pods"][0]["why"].as_str().unwrap_or_default();
+    let refused =
+        "the apiserver refused the update in place: Pod \"web-2\" is invalid: spec: Forbidden: pod updates may not";
+    ensure!(why.starts_with(refused) && !why.contains('\n'), "why: {why}");
     Ok(())
 }
 
@@ -168,10 +190,59 @@ async fn what_holds_pods_back_is_told(space: Space) -> Result {
     ensure_eq!(only["pods"][0]["heldBy"], json!("inPlaceOnly"), "InPlaceOnly");
     let reasons = only["blocked"].to_string();
     ensure!(reasons.contains("NotPossibleInPlace") && reasons.contains("spec.hostNetwork"), "{reasons}");
-    let bad = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 70000}]}]}}}});
-    let bad = plan(&space, &["web", "-p", &bad.to_string(), "-o", "json"], None)?.json(2)?;
-    let reasons = bad["blocked"].to_string();
+    Ok(())
+}
+
+async fn what_cannot_happen_is_told_and_exits_with_1(space: Space) -> Result {
+    settled(&space, json!({"replicas": 2})).await?;
+    let impossible = |patch: Value, says: &str| -> Result<Value> {
+        let patch = json!({"spec": patch}).to_string();
+        let called = plan(&space, &["web", "-p", &patch, "-o", "json"], None)?;
+        ensure!(called.err.starts_with("error: the plan of web cannot happen: "), "{called:?}");
+        ensure!(called.err.contains(says), "it does not say {says:?}: {called:?}");
+        let found = called.json(1)?;
+        ensure_eq!(found["summary"]["exitCode"], json!(1), "the code in the report");
+        ensure!(found["refused"].as_str().is_some_and(|why| why.contains(says)), "{}", found["refused"]);
+        Ok(found)
+    };
+    let port = json!([{"name": "app", "image": "x", "ports": [{"containerPort": 70000}]}]);
+    let template = impossible(json!({"template": {"spec": {"containers": port}}}), "containerPort")?;
+    let reasons = template["blocked"].to_string();
     ensure!(reasons.contains("InvalidTemplate") && reasons.contains("containerPort"), "{reasons}");
+    // The apiserver itself takes it: only the manager reads selectors as a whole.
+    impossible(json!({"replicas": 200_000}), "replicas")?;
+    space.patch("web", json!({"metadata": {"finalizers": ["example.com/kept"]}})).await?;
+    space.kubectl(&["delete", "asts", "web", "--wait=false"], None)?;
+    impossible(json!({"replicas": 3}), "the set is being deleted")?;
+    let text = plan(&space, &["web"], None)?;
+    ensure!(text.code == 1 && text.out.starts_with("web: 2 Pods: "), "what can be told is: {text:?}");
+    space.patch("web", json!({"metadata": {"finalizers": null}})).await
+}
+
+async fn small_changes_go_on_top_of_a_patch(space: Space) -> Result {
+    settled(&space, json!({"replicas": 1})).await?;
+    let containers = json!([{"name": "app", "image": image("v2"), "command": ["/server"]}]);
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}}).to_string();
+    let change = format!("image=app={}", image("v3"));
+    let found = plan(&space, &["web", "-p", &patch, "--set", &change, "-o", "json"], None)?.json(3)?;
+    let field = |path: &str| found["fields"].as_array().and_then(|all| all.iter().find(|one| one["path"] == path));
+    ensure_eq!(field("spec.containers[app].image").map(|one| &one["new"]), Some(&json!(image("v3"))), "the image");
+    ensure!(field("spec.containers[app].command").is_some(), "the patch's own field: {}", found["fields"]);
+    Ok(())
+}
+
+async fn items_of_a_list_are_of_its_kind(space: Space) -> Result {
+    settled(&space, json!({"replicas": 1})).await?;
+    let raw = format!("/apis/apps.asts.dev/v1beta1/namespaces/{}/advancedstatefulsets", space.namespace);
+    let list: Value = serde_json::from_str(&space.kubectl(&["get", "--raw", &raw], None)?)?;
+    let mut bare = list.clone();
+    for item in bare["items"].as_array_mut().into_iter().flatten() {
+        let item = item.as_object_mut().context("an item")?;
+        item.retain(|field, _| field == "metadata" || field == "spec");
+        let metadata = item.get_mut("metadata").and_then(Value::as_object_mut).context("its metadata")?;
+        metadata.retain(|field, _| field == "name" || field == "namespace");
+    }
+    plan(&space, &["-f", "-"], Some(&bare.to_string()))?.ended(0)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::{Exit, adopt, completion, convert, diff, events, get, plan, release, 
 /// See and steer AdvancedStatefulSets: stateful Pods that are updated in place.
 #[derive(Parser, Debug)]
 #[command(name = "kubectl-asts", bin_name = "kubectl asts", version, max_term_width = 100)]
-#[command(disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true, args_override_self = true)]
 pub struct Arguments {
     #[command(flatten)]
     pub connection: ConnectionFlags,

@@ -12,6 +12,7 @@ use kube::{Client, Config};
 
 use super::error::CliError;
 use super::proxy;
+use super::truth::Truth;
 
 /// The flags of kubectl that say which cluster, and who asks.
 #[derive(Args, Clone, Debug, Default)]
@@ -43,7 +44,7 @@ pub struct ConnectionFlags {
     pub certificate_authority: Option<PathBuf>,
     /// Do not check the apiserver's certificate
     #[arg(
-        long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
+        long, value_name = "BOOL", value_parser = Truth, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
         require_equals = true, global = true
     )]
     pub insecure_skip_tls_verify: Option<bool>,

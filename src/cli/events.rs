@@ -20,8 +20,11 @@ use super::phase::{seconds_between, short_span};
 use super::seen::RevisionSeen;
 use super::target::{self, Target};
 use super::terminal::{Colour, Paint, Surroundings, Tone, columns};
+use super::truth::Truth;
 use crate::api::{AdvancedStatefulSet, names};
+use crate::model::helper::is_helper_name;
 use crate::model::pod::ordinal_in;
+use crate::model::revision::revision_name;
 
 /// Most events in one page.
 const PAGE_SIZE: u32 = 500;
@@ -45,14 +48,23 @@ pub struct Events {
     #[arg(value_name = "NAME")]
     name: String,
     /// Go on with what happens
-    #[arg(short, long, action = ArgAction::SetTrue)]
+    #[arg(
+        short, long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     watch: bool,
     /// Only these types: Normal, Warning
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = known_type)]
     types: Vec<String>,
     /// When to use colours
     #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]
     color: Colour,
+}
+
+/// A type as kubectl takes it.
+fn known_type(text: &str) -> Result<String, String> {
+    let known = ["Normal", "Warning"].iter().any(|known| known.eq_ignore_ascii_case(text));
+    if known { Ok(text.to_owned()) } else { Err("valid --types are Normal or Warning".into()) }
 }
 
 /// Whose events are told.
@@ -175,11 +187,13 @@ impl Circle {
         let (kind, name) = (object.kind.as_deref()?, object.name.as_deref()?);
         let is_ours = match kind {
             names::KIND => name == self.set,
-            "Pod" => ordinal_in(name, &self.set).is_some(),
+            "Pod" => ordinal_in(name, &self.set).is_some() || is_helper_name(name, &self.set),
             "PersistentVolumeClaim" => {
                 self.claim_templates.iter().any(|claim| ordinal_in(name, &format!("{claim}-{}", self.set)).is_some())
             }
-            "ControllerRevision" => name.rsplit_once('-').is_some_and(|(set, _)| set == self.set),
+            "ControllerRevision" => {
+                name.rsplit_once('-').is_some_and(|(_, hash)| name == revision_name(&self.set, hash))
+            }
             _ => false,
         };
         let type_ = event.type_.clone().unwrap_or_default();
@@ -239,6 +253,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::helper::helper_name;
 
     fn event(kind: &str, name: &str, type_: &str) -> Event {
         serde_json::from_value(json!({
@@ -266,14 +281,27 @@ mod tests {
             ("Pod", "web-12", true),
             ("Pod", "web-x", false),
             ("Pod", "web-other-1", false),
+            ("Pod", "web-0123456789-pull", true),
+            ("Pod", "web-other-0123456789-pull", false),
+            ("Pod", "web-pull", false),
             ("PersistentVolumeClaim", "data-web-3", true),
             ("PersistentVolumeClaim", "log-web-3", false),
             ("ControllerRevision", "web-abcdef", true),
         ] {
             assert_eq!(circle(&[]).told(event(kind, name, "Normal")).is_some(), expected, "{kind} {name}");
         }
+        let long = "a".repeat(250);
+        let of_long = Circle { set: long.clone(), ..circle(&[]) };
+        assert!(of_long.told(event("ControllerRevision", &revision_name(&long, "abcdef"), "Normal")).is_some());
+        assert!(of_long.told(event("Pod", &helper_name(&long, "0123456789"), "Warning")).is_some());
         assert!(circle(&["warning"]).told(event("Pod", "web-1", "Normal")).is_none());
         assert!(circle(&["warning"]).told(event("Pod", "web-1", "Warning")).is_some());
+    }
+
+    #[test]
+    fn only_types_that_there_are_are_taken() {
+        assert!(["Normal", "warning", "WARNING"].into_iter().all(|text| known_type(text).is_ok()));
+        assert_eq!(known_type("foo"), Err("valid --types are Normal or Warning".into()));
     }
 
     #[test]

@@ -82,16 +82,37 @@ pub fn parse(place: &str, text: &str) -> Result<Vec<Manifest>, CliError> {
     let mut manifests = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
         let place = if many { format!("{place}, document {}", index + 1) } else { place.to_owned() };
-        let is_list = document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-        match document.get("items").and_then(Value::as_array) {
-            Some(items) if is_list => {
-                manifests.extend(items.iter().map(|item| Manifest { place: place.clone(), object: item.clone() }));
-            }
-            _ if document.get("kind").is_some() => manifests.push(Manifest { place, object: document }),
-            _ => return Err(CliError::Manifest { place, message: "not a Kubernetes object: it has no kind".into() }),
-        }
+        take_apart(&place, document, &mut manifests)?;
     }
     Ok(manifests)
+}
+
+/// The object, or those of a list, of which items need no kind where the list's own says it: a `StatefulSetList`, as the
+/// apiserver itself answers.
+fn take_apart(place: &str, object: Value, found: &mut Vec<Manifest>) -> Result<(), CliError> {
+    let wrong = |message: &str| CliError::Manifest { place: place.to_owned(), message: message.to_owned() };
+    let Some(kind) = object.get("kind").and_then(Value::as_str) else {
+        return Err(wrong("not a Kubernetes object: it has no kind"));
+    };
+    let (Some(of_items), Some(items)) = (kind.strip_suffix("List"), object.get("items").and_then(Value::as_array))
+    else {
+        found.push(Manifest { place: place.to_owned(), object });
+        return Ok(());
+    };
+    for (index, item) in items.iter().enumerate() {
+        let mut item = item.clone();
+        let Some(fields) = item.as_object_mut() else {
+            return Err(wrong(&format!("items[{index}] is not a Kubernetes object")));
+        };
+        if !of_items.is_empty() && !fields.contains_key("kind") {
+            fields.insert("kind".into(), of_items.into());
+            if let Some(version) = object.get("apiVersion") {
+                fields.entry("apiVersion").or_insert_with(|| version.clone());
+            }
+        }
+        take_apart(&format!("{place}, items[{index}]"), item, found)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,8 +125,25 @@ mod tests {
         let found = parse("f", text).unwrap();
         let kinds: Vec<&str> = found.iter().map(|it| it.object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["A", "B", "C"]);
-        assert_eq!(found[1].place, "f, document 2");
+        assert_eq!(found[1].place, "f, document 2, items[0]");
         assert_eq!(parse("f", r#"{"kind": "A"}"#).unwrap()[0].place, "f");
+    }
+
+    #[test]
+    fn items_are_of_the_kind_that_their_list_says() {
+        let text = r#"{"kind": "StatefulSetList", "apiVersion": "apps/v1", "items": [{"metadata": {"name": "web"}}]}"#;
+        let expected = serde_json::json!({"kind": "StatefulSet", "apiVersion": "apps/v1", "metadata": {"name": "web"}});
+        assert_eq!(parse("f", text).unwrap()[0].object, expected);
+        let mixed =
+            "kind: List\napiVersion: v1\nitems: [{kind: BList, apiVersion: b/v1, items: [{x: 1}]}, {kind: C}]\n";
+        let found: Vec<Value> = parse("f", mixed).unwrap().into_iter().map(|it| it.object).collect();
+        assert_eq!(
+            found,
+            [serde_json::json!({"kind": "B", "apiVersion": "b/v1", "x": 1}), serde_json::json!({"kind": "C"})]
+        );
+        let error = parse("f", "kind: List\nitems: [{kind: A}, {x: 1}]\n").unwrap_err().to_string();
+        assert_eq!(error, "f, items[1]: not a Kubernetes object: it has no kind");
+        assert!(parse("f", "kind: AList\nitems: [1]\n").unwrap_err().to_string().contains("items[0]"));
     }
 
     #[test]

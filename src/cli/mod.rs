@@ -27,6 +27,7 @@ mod seen;
 mod target;
 mod terminal;
 mod tree;
+mod truth;
 mod version;
 
 use std::ffi::OsString;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::error::CliError;
 use super::output::{Format, formatted};
 use super::target::RESOURCE;
+use super::truth::Truth;
 
 /// The forms that kubectl knows for a changed object.
 const FORMATS: &str = "json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file";
@@ -27,13 +28,13 @@ pub struct PrintFlags {
     template: Option<String>,
     /// Ignore fields that a template names and the object lacks
     #[arg(
-        long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+        long, value_name = "BOOL", default_value_t = true, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, hide_default_value = true
     )]
     allow_missing_template_keys: bool,
     /// Keep metadata.managedFields
     #[arg(
-        long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, hide_default_value = true
     )]
     show_managed_fields: bool,

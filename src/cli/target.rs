@@ -11,6 +11,7 @@ use super::connect::Session;
 use super::error::CliError;
 use super::manifest::{self, Descent};
 use super::print;
+use super::truth::Truth;
 use crate::api::{AdvancedStatefulSet, names};
 
 /// The resource as kubectl prints it before a slash.
@@ -42,7 +43,7 @@ pub struct Selection {
     pub kustomize: Option<PathBuf>,
     /// Read folders in folders too
     #[arg(
-        short = 'R', long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+        short = 'R', long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, hide_default_value = true
     )]
     pub recursive: bool,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,6 +13,7 @@ use super::connect::{ConnectionFlags, Session};
 use super::error::{CliError, of_client};
 use super::output::clean;
 use super::phase::{seconds_between, short_span};
+use super::truth::Truth;
 use crate::api::names;
 
 /// Flags of `version`.
@@ -28,17 +29,20 @@ Examples:
   kubectl asts version -o json")]
 pub struct Version {
     /// Do not ask the cluster
-    #[arg(long)]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     client: bool,
     /// Form of the output
     #[arg(short, long, value_enum)]
     output: Option<Form>,
     /// Namespace of the manager's Lease
     #[arg(long, value_name = "NAME", default_value = names::MANAGER_NAMESPACE)]
-    manager_namespace: String,
+    lease_namespace: String,
     /// Name of the manager's Lease
     #[arg(long, value_name = "NAME", default_value = names::MANAGER_LEASE)]
-    manager_lease: String,
+    lease_name: String,
 }
 
 /// A form for programs.
@@ -77,30 +81,37 @@ struct Manager {
 impl Version {
     pub(super) async fn run(self, connection: &ConnectionFlags) -> Result<Exit, CliError> {
         let mut versions = Versions { plugin: env!("CARGO_PKG_VERSION"), manager: None, server: None };
-        if !self.client {
-            let session = connection.session().await?;
-            versions.server = Some(session.client.apiserver_version().await?.git_version);
-            versions.manager = Some(self.manager(&session).await?);
-        }
+        // What is known is told, whatever the cluster says.
+        let asked = if self.client { Ok(()) } else { self.ask(connection, &mut versions).await };
+        self.print(&versions)?;
+        asked.map(|()| Exit::SUCCESS)
+    }
+
+    async fn ask(&self, connection: &ConnectionFlags, versions: &mut Versions) -> Result<(), CliError> {
+        let session = connection.session().await?;
+        versions.server = Some(session.client.apiserver_version().await?.git_version);
+        versions.manager = Some(self.manager(&session).await?);
+        Ok(())
+    }
+
+    fn print(&self, versions: &Versions) -> Result<(), CliError> {
         let failed = |error: String| CliError::Failed(format!("cannot print the versions: {error}"));
         let text = match self.output {
-            None => text(&versions),
+            None => text(versions),
             Some(Form::Json) => {
-                serde_json::to_string_pretty(&versions).map_err(|error| failed(error.to_string()))? + "\n"
+                serde_json::to_string_pretty(versions).map_err(|error| failed(error.to_string()))? + "\n"
             }
-            Some(Form::Yaml) => serde_saphyr::to_string(&versions).map_err(|error| failed(error.to_string()))?,
+            Some(Form::Yaml) => serde_saphyr::to_string(versions).map_err(|error| failed(error.to_string()))?,
         };
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(Exit::SUCCESS)
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
     }
 
     async fn manager(&self, session: &Session) -> Result<Manager, CliError> {
-        let api: Api<Lease> =
-            Api::namespaced(session.client.clone(), &super::target::checked(&self.manager_namespace)?);
-        match api.get_opt(&super::target::checked(&self.manager_lease)?).await {
+        let api: Api<Lease> = Api::namespaced(session.client.clone(), &super::target::checked(&self.lease_namespace)?);
+        match api.get_opt(&super::target::checked(&self.lease_name)?).await {
             Ok(Some(lease)) => Ok(of_lease(&lease, Timestamp::now())),
             Ok(None) => {
-                let place = format!("{}/{}", self.manager_namespace, self.manager_lease);
+                let place = format!("{}/{}", self.lease_namespace, self.lease_name);
                 Ok(unknown(format!("there is no Lease {place}: no manager, or one with --leader-elect=false")))
             }
             Err(kube::Error::Api(status)) if status.code == 403 => Ok(unknown(status.message.clone())),

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inplace::samples;
-use crate::model::{Nodes, PodPhase};
+use crate::model::{Abilities, Nodes, PodPhase};
 
 fn on(abilities: &Abilities, old: &Value, new: &Value, pod: &PodFacts) -> Decision {
     let cluster = Cluster {

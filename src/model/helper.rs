@@ -1,5 +1,27 @@
 //! Helper Pods: they make a node pull images before a Pod there is updated, and run nothing.
 
+use super::revision::hash_text;
+use crate::api::names;
+
+const HASH_LETTERS: usize = 10;
+
+/// The name of a set's helper Pod for something with this hash: never that of one of its Pods, which ends in a number.
+pub fn helper_name(set: &str, hash: &str) -> String {
+    let prefix: String = set.chars().take(names::HELPER_PREFIX_BYTES_MAX).collect();
+    format!("{}-{hash}{}", prefix.trim_end_matches(['.', '-']), names::HELPER_SUFFIX)
+}
+
+/// What tells a helper Pod from the others of its set.
+pub fn helper_hash(text: &str) -> String {
+    hash_text(text, HASH_LETTERS)
+}
+
+/// Whether a helper Pod of this set could have the name.
+pub fn is_helper_name(name: &str, set: &str) -> bool {
+    let hash = name.strip_suffix(names::HELPER_SUFFIX).and_then(|name| name.rsplit_once('-'));
+    hash.is_some_and(|(_, hash)| hash.len() == HASH_LETTERS && name == helper_name(set, hash))
+}
+
 /// What is kept of a helper Pod beside the facts of any Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HelperFacts {

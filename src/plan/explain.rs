@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::action::RevisionAction;
+use super::action::{Action, RevisionAction};
 use super::draft::{Context, Draft};
 use super::revisions::Revision;
-use super::rollout::is_outdated;
+use super::rollout::{is_outdated, may_update};
 use super::step::{self, Changes, Step};
-use super::view::{Member, On};
+use super::view::{Member, On, Slot};
 use super::{Unclear, look};
 use crate::api::spec::PodUpdatePolicy;
 use crate::inplace::decide::claim_reasons;
-use crate::inplace::{Change, Class, Cluster, Contents, Decision, Difference, Pace};
-use crate::model::Snapshot;
+use crate::inplace::{Change, Class, Cluster, Contents, Decision, Difference, InPlacePatch, Pace};
+use crate::model::{Snapshot, canonical};
 use crate::plan::Question;
 
 /// The outcome of an explanation.
@@ -42,6 +42,22 @@ pub struct Explanation {
     pub groups: Vec<Group>,
     /// The Pods of the set's slots, by name.
     pub pods: BTreeMap<Box<str>, PodOutlook>,
+    /// Updates of running Pods that nothing holds back, one for all Pods that are alike.
+    pub updates: Vec<UpdateOutlook>,
+}
+
+/// Pods that take the same update while they run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateOutlook {
+    /// Their names and UIDs, the first to be updated first.
+    pub pods: Vec<(Box<str>, Box<str>)>,
+    pub pace: Pace,
+    /// The hash of the revision that they come to.
+    pub revision: Box<str>,
+    /// What is changed, in the planner's words.
+    pub reason: String,
+    /// A dry run of the first one's update, whole.
+    pub dry_run: Question,
 }
 
 /// A revision, and whether it was there before.
@@ -99,7 +115,7 @@ pub enum Verdict {
     Blocked {
         why: String,
     },
-    /// A policy stands against asking the apiserver.
+    /// A policy stands against it, or against asking the apiserver.
     Waits {
         why: String,
     },
@@ -127,10 +143,18 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
     let mut changes = Changes::default();
     let mut pods = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
-    for slot in &context.view.slots {
+    let mut updates: Vec<UpdateOutlook> = Vec::new();
+    // The highest is the first to be updated.
+    for slot in context.view.slots.iter().rev() {
         let Some(member) = slot.member() else { continue };
         let outdated = is_outdated(context, member);
-        let verdict = if outdated { verdict(context, draft, &mut changes, member) } else { Verdict::Current };
+        let next = outdated.then(|| step::step(context, draft, &mut changes, member));
+        if let Some(Step::Free(patch) | Step::InPlace(patch)) = &next
+            && may_update(context, slot)
+        {
+            add_to_updates(context, &mut updates, slot, member, patch);
+        }
+        let verdict = next.map_or(Verdict::Current, |next| verdict(draft, next));
         let revision = match &member.on {
             On::Known(revision) => Some(revision.name.clone()),
             On::Shown(_) => None,
@@ -145,11 +169,13 @@ fn of_context(context: Context<'_>, draft: &mut Draft) -> Explanation {
     if pods.is_empty() {
         groups.extend(group_of_nobody(context));
     }
+    groups.iter_mut().for_each(|group| group.pods.reverse());
     Explanation {
         update: outlook(context, update),
         invalid_template: context.revisions.invalid_template.clone(),
         groups,
         pods,
+        updates,
     }
 }
 
@@ -163,8 +189,8 @@ fn outlook(context: Context<'_>, update: &Arc<Revision>) -> RevisionOutlook {
     }
 }
 
-fn verdict(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, member: &Member) -> Verdict {
-    match step::step(context, draft, changes, member) {
+fn verdict(draft: &Draft, next: Step) -> Verdict {
+    match next {
         Step::Free(patch) | Step::InPlace(patch) => Verdict::InPlace {
             pace: patch.pace,
             containers: patch.rebuild.into_iter().map(|rebuild| rebuild.container).collect(),
@@ -176,6 +202,31 @@ fn verdict(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, membe
             Verdict::Waits { why: why.unwrap_or_default() }
         }
     }
+}
+
+/// Puts the Pod beside those that are on the same and take the same.
+fn add_to_updates(
+    context: Context<'_>,
+    updates: &mut Vec<UpdateOutlook>,
+    slot: &Slot,
+    member: &Member,
+    patch: &InPlacePatch,
+) {
+    let named = (member.pod.name.clone(), member.pod.uid.clone());
+    let Action::PatchPod { target, revision, resize, patch: whole, reason, .. } =
+        step::patch_action(context, slot, member, patch)
+    else {
+        return;
+    };
+    let resize = resize.map(|resize| canonical::text(&resize.patch).into());
+    let alike = |update: &&mut UpdateOutlook| update.pace == patch.pace && update.reason == reason;
+    if let Some(known) = updates.iter_mut().find(alike) {
+        known.pods.push(named);
+        return;
+    }
+    let dry_run =
+        Question::Update { target, revision: revision.clone(), resize, patch: canonical::text(&whole).into() };
+    updates.push(UpdateOutlook { pods: vec![named], pace: patch.pace, revision, reason, dry_run });
 }
 
 /// Puts the Pod beside those of its revision. One field that one of them cannot take is taken by none.
@@ -231,10 +282,15 @@ fn fields(context: Context<'_>, changes: &mut Changes, member: &Member) -> Vec<F
         Decision::Recreate { reasons } | Decision::Blocked { reasons } => reasons,
         _ => Vec::new(),
     };
+    let key = (member.pod.uid.clone(), context.revisions.update.hash.clone());
+    let refused = context.snapshot.answers.refused_patches.get(&key);
     let by_policy = context.spec.rolling.policy == PodUpdatePolicy::ReCreate;
     let outlook = |difference: &Difference| {
-        let against =
-            if by_policy { Some("podUpdatePolicy is ReCreate") } else { reason_of(&reasons, &difference.path) };
+        let against = match refused {
+            _ if by_policy => Some("podUpdatePolicy is ReCreate"),
+            Some(_) => Some("the apiserver refused the update in place"),
+            None => reason_of(&reasons, &difference.path),
+        };
         FieldOutlook {
             path: difference.path.clone(),
             class: difference.class,

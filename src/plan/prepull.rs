@@ -13,8 +13,7 @@ use super::rollout::cannot_run;
 use super::view::{Member, Slot};
 use crate::api::names;
 use crate::inplace::image::same_reference;
-use crate::model::revision::hash_text;
-use crate::model::{PodFacts, SetFacts, Snapshot};
+use crate::model::{PodFacts, SetFacts, Snapshot, helper};
 
 /// Most helpers of a set at once, and how many nodes ahead of the rollout have the images.
 const HELPERS_MAX: usize = 4;
@@ -235,11 +234,8 @@ fn retry_later(context: Context<'_>, draft: &mut Draft, helper: &PodFacts) {
     }
 }
 
-/// `<set>-<hash>-pull`: never the name of one of the set's Pods, which ends in a number.
 fn helper_name(set: &SetFacts, (node, images): &Need) -> String {
-    let prefix: String = set.name.chars().take(names::HELPER_PREFIX_BYTES_MAX).collect();
-    let (prefix, suffix) = (prefix.trim_end_matches(['.', '-']), names::HELPER_SUFFIX);
-    format!("{prefix}-{}{suffix}", hash_text(&format!("{} {node} {}", set.uid, listed(images)), 10))
+    helper::helper_name(&set.name, &helper::helper_hash(&format!("{} {node} {}", set.uid, listed(images))))
 }
 
 fn listed(images: &BTreeSet<Box<str>>) -> String {

@@ -8,7 +8,7 @@ pub mod set;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::set::{Remark, Source};
@@ -16,6 +16,7 @@ use super::Exit;
 use super::error::CliError;
 use super::manifest::{self, Descent, Manifest};
 use super::output::{self, Format};
+use super::truth::Truth;
 use crate::api::spec::PodUpdatePolicy;
 
 /// Flags of `convert`.
@@ -35,7 +36,10 @@ pub struct Convert {
     #[arg(short, long, value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
-    #[arg(short = 'R', long)]
+    #[arg(
+        short = 'R', long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     recursive: bool,
     /// How the manifests are printed
     #[arg(short, long, value_enum, default_value = "yaml")]

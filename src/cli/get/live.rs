@@ -1,13 +1,14 @@
 //! The tree on the whole screen, as it changes.
 
 use std::io::Write;
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::{cursor, terminal as screen};
 use futures::StreamExt;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::table::{self, Style};
 use crate::cli::Exit;
@@ -22,11 +23,12 @@ const FRAME: Duration = Duration::from_millis(250);
 /// How often it is drawn where nothing changes: ages go on.
 const FRAMES_UNCHANGED: u32 = 4;
 
-/// The screen while the view is on it; given back when it goes.
+/// The screen while the view is on it; given back when it goes, and before a panic is told.
 struct Screen;
 
 impl Screen {
     fn take() -> Result<Screen, CliError> {
+        std::panic::set_hook(giving_back_first(give_back, std::panic::take_hook()));
         screen::enable_raw_mode()?;
         let screen = Screen;
         crossterm::execute!(std::io::stdout(), screen::EnterAlternateScreen, cursor::Hide)?;
@@ -36,14 +38,59 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // There is nobody to tell where the terminal is gone.
-        let _ = crossterm::execute!(std::io::stdout(), cursor::Show, screen::LeaveAlternateScreen);
-        let _ = screen::disable_raw_mode();
+        give_back();
+        if !std::thread::panicking() {
+            drop(std::panic::take_hook());
+        }
     }
+}
+
+fn give_back() {
+    // There is nobody to tell where the terminal is gone.
+    let _ = crossterm::execute!(std::io::stdout(), cursor::Show, screen::LeaveAlternateScreen);
+    let _ = screen::disable_raw_mode();
+}
+
+type PanicHook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// A program that aborts on a panic drops nothing.
+fn giving_back_first(give_back: impl Fn() + Send + Sync + 'static, then: PanicHook) -> PanicHook {
+    Box::new(move |panic| {
+        give_back();
+        then(panic);
+    })
+}
+
+/// The signals that ask a program to end.
+struct Ends([(Signal, u8); 3]);
+
+impl Ends {
+    fn new() -> Result<Ends, CliError> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(|kind| Ok::<_, CliError>((signal(kind)?, code(kind))));
+        Ok(Ends([interrupt?, terminate?, hangup?]))
+    }
+
+    /// With what the program is to end.
+    async fn recv(&mut self) -> Exit {
+        let [(interrupt, interrupted), (terminate, terminated), (hangup, hung_up)] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => Exit(*interrupted),
+            _ = terminate.recv() => Exit(*terminated),
+            _ = hangup.recv() => Exit(*hung_up),
+        }
+    }
+}
+
+/// As shells tell that a signal ended a program.
+fn code(kind: SignalKind) -> u8 {
+    u8::try_from(128 + kind.as_raw_value()).unwrap_or(Exit::FAILURE.0)
 }
 
 /// What is on the screen.
 struct View {
+    /// Namespace and name.
+    set: String,
     tree: Option<Tree>,
     /// Lines that are scrolled away above.
     scrolled: usize,
@@ -63,8 +110,10 @@ enum Wish {
 
 /// Shows the set until q is pressed, or it is deleted.
 pub async fn show(mut follower: Follower, paint: Paint) -> Result<Exit, CliError> {
-    let mut view = View { tree: None, scrolled: 0, interrupted: None, paint };
-    let mut ended = signal(SignalKind::terminate())?;
+    let set = &follower.set().metadata;
+    let set = [&set.namespace, &set.name].map(|text| text.as_deref().unwrap_or_default()).join("/");
+    let mut view = View { set, tree: None, scrolled: 0, interrupted: None, paint };
+    let mut ends = Ends::new()?;
     let _screen = Screen::take()?;
     let mut keys = EventStream::new();
     let mut frames = tokio::time::interval(FRAME);
@@ -101,7 +150,7 @@ pub async fn show(mut follower: Follower, paint: Paint) -> Result<Exit, CliError
                     Step::Gone => return Err(CliError::Failed("object has been deleted".into())),
                 }
             }
-            _ = ended.recv() => return Ok(Exit::SUCCESS),
+            exit = ends.recv() => return Ok(exit),
         }
     }
 }
@@ -140,14 +189,14 @@ impl View {
     /// The lines of the screen: as many as it has at most.
     fn frame(&mut self, width: usize, height: usize, now: Timestamp) -> Vec<String> {
         let style = Style { paint: self.paint, width: Some(width), now };
-        let Some(tree) = &self.tree else { return vec![cut("reading …", width)] };
-        let body = table::lines(tree, style);
+        let reading = || vec![cut("reading …", width)];
+        let body = self.tree.as_ref().map_or_else(reading, |tree| table::lines(tree, style));
         let room = height.saturating_sub(2).max(1);
         self.scrolled = self.scrolled.min(body.len().saturating_sub(room));
         let (above, below) = (self.scrolled, body.len().saturating_sub(self.scrolled + room));
-        let head = format!("{}/{}  {}", tree.namespace, tree.name, now.strftime("%H:%M:%SZ"));
+        let head = format!("{}  {}", self.set, now.strftime("%H:%M:%SZ"));
         let foot = match (&self.interrupted, above + below) {
-            (Some(words), _) => format!("connection lost, trying again: {}", clean(words)),
+            (Some(words), _) => format!("q quits; connection lost, trying again: {}", clean(words)),
             (None, 0) => "q quits".to_owned(),
             (None, _) => format!("q quits, arrows scroll: {above} lines above, {below} below"),
         };
@@ -158,5 +207,40 @@ impl View {
         lines.push(self.paint.text(foot_tone, &cut(&foot, width)));
         lines.truncate(height);
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn before_anything_was_read_the_screen_says_how_to_leave_and_what_is_wrong() {
+        let mut view =
+            View { set: "shop/web".into(), tree: None, scrolled: 0, interrupted: None, paint: Paint::default() };
+        let frame = view.frame(80, 24, Timestamp::UNIX_EPOCH);
+        assert_eq!(frame.len(), 24);
+        assert_eq!((&*frame[0], &*frame[1], &*frame[23]), ("shop/web  00:00:00Z", "reading …", "q quits"));
+        view.interrupted = Some("refused".into());
+        assert_eq!(view.frame(80, 24, Timestamp::UNIX_EPOCH)[23], "q quits; connection lost, trying again: refused");
+    }
+
+    #[test]
+    fn a_panic_is_told_on_the_screen_of_the_user() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |what: &'static str| {
+            let order = Arc::clone(&order);
+            move || order.lock().unwrap().push(what)
+        };
+        let told = note("told");
+        let hook = giving_back_first(note("given back"), Box::new(move |_| told()));
+        let before = std::panic::take_hook();
+        std::panic::set_hook(hook);
+        let outcome = std::panic::catch_unwind(|| panic!("on purpose"));
+        std::panic::set_hook(before);
+        assert!(outcome.is_err());
+        assert_eq!(order.lock().unwrap()[..2], ["given back", "told"]);
     }
 }

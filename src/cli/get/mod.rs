@@ -1,5 +1,6 @@
 //! `kubectl asts get`: a set as a tree of its revisions and Pods, also as it changes.
 
+mod layout;
 mod list;
 mod live;
 pub mod table;
@@ -18,6 +19,7 @@ use super::output::clean;
 use super::target::{Selection, Target};
 use super::terminal::{self, Colour, Paint, Surroundings};
 use super::tree::{Tree, tree};
+use super::truth::Truth;
 use list::Scope;
 use table::Style;
 
@@ -47,10 +49,16 @@ pub struct Get {
     #[command(flatten)]
     selection: Selection,
     /// List the sets of all namespaces
-    #[arg(short = 'A', long)]
+    #[arg(
+        short = 'A', long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     all_namespaces: bool,
     /// Show it again whenever it changes: on the whole screen in a terminal of 80x24 or more, else line after line
-    #[arg(short, long, action = ArgAction::SetTrue)]
+    #[arg(
+        short, long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     watch: bool,
     /// Print the tree for programs
     #[arg(short, long, value_enum)]

@@ -2,19 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::layout::Layout;
 use crate::cli::output::clean;
 use crate::cli::phase::{Phase, seconds_between, short_span};
 use crate::cli::pulls::Pull;
-use crate::cli::terminal::{Paint, Tone, columns, cut, cut_middle, wrapped};
+use crate::cli::terminal::{Paint, Tone, wrapped};
 use crate::cli::tree::{Made, Note, PodNode, RevisionNode, Tree};
-
-/// The columns after the name.
-const TITLES: [&str; 6] = ["STATE", "MADE", "RESTARTS", "AGE", "NODE", "IP"];
-/// Those that are left out where there is no room, the first first: by their place in [`TITLES`].
-const DROPPED_FIRST: [usize; 5] = [5, 4, 2, 1, 3];
-/// Fewest columns that a name is cut to before others are left out.
-const NAME_COLUMNS_MIN: usize = 30;
-const GAP: usize = 2;
 
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -25,16 +18,27 @@ pub struct Style {
     pub now: Timestamp,
 }
 
-/// A line: branches of the tree, a name, and a cell for each of [`TITLES`].
+/// Something on the tree: branches, a name, and a cell for each column.
 #[derive(Clone, Debug, Default)]
-struct Row {
-    branch: String,
-    name: String,
-    cells: [String; 6],
-    tone: Tone,
-    name_tone: Tone,
+pub struct Row {
+    pub branch: String,
+    pub name: String,
+    /// State, how it was made, restarts, age, node, IP.
+    pub cells: [String; 6],
+    pub tone: Tone,
+    pub name_tone: Tone,
+    pub kind: Kind,
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Pod,
+    /// The set, or what Pods hang below.
+    Group,
     /// Its state takes the room of the other columns.
-    spills: bool,
+    Pull,
 }
 
 /// The lines of a set: the table, then the notes.
@@ -72,6 +76,7 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
         cells: [state, String::new(), String::new(), age(tree.created_at), String::new(), String::new()],
         tone: if done { Tone::Good } else { Tone::Busy },
         name_tone: Tone::Strong,
+        kind: Kind::Group,
         ..Row::default()
     };
     let mut branches = Vec::new();
@@ -81,15 +86,15 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
         branches.push((revision_row(revision, age(revision.created_at)), pod_rows(&revision.pods, now)));
     }
     if !tree.unknown_revision.is_empty() {
-        let row = Row { name: "unknown revision".into(), name_tone: Tone::Bad, ..Row::default() };
+        let row = group("unknown revision".into(), Tone::Bad);
         branches.push((row, pod_rows(&tree.unknown_revision, now)));
     }
     if !tree.pulls.is_empty() {
-        let row = Row { name: "pulled ahead".into(), name_tone: Tone::Busy, ..Row::default() };
+        let row = group("pulled ahead".into(), Tone::Busy);
         branches.push((row, tree.pulls.iter().map(|pull| pull_row(pull, now)).collect()));
     }
     if tree.missing_count > 0 {
-        let row = Row { name: format!("missing ({})", tree.missing_count), name_tone: Tone::Busy, ..Row::default() };
+        let row = group(format!("missing ({})", tree.missing_count), Tone::Busy);
         let names = tree.missing.iter().map(|name| Row { name: name.clone(), ..Row::default() }).collect();
         branches.push((row, names));
     }
@@ -108,6 +113,10 @@ fn rows(tree: &Tree, now: Timestamp) -> Vec<Row> {
     rows
 }
 
+fn group(name: String, name_tone: Tone) -> Row {
+    Row { name, name_tone, kind: Kind::Group, ..Row::default() }
+}
+
 fn revision_row(revision: &RevisionNode, age: String) -> Row {
     let role = match (revision.is_current, revision.is_update) {
         (true, true) => "current",
@@ -123,6 +132,7 @@ fn revision_row(revision: &RevisionNode, age: String) -> Row {
     Row {
         name: format!("revision {} {}", revision.number, revision.name),
         cells: [state, String::new(), String::new(), age, String::new(), String::new()],
+        kind: Kind::Group,
         ..Row::default()
     }
 }
@@ -155,7 +165,7 @@ fn pod_row(pod: &PodNode, now: Timestamp) -> Row {
 fn pull_row(pull: &Pull, now: Timestamp) -> Row {
     let mut cells: [String; 6] = Default::default();
     cells[0] = pull.words(now);
-    Row { name: pull.name.clone(), cells, tone: tone(pull.phase), spills: true, ..Row::default() }
+    Row { name: pull.name.clone(), cells, tone: tone(pull.phase), kind: Kind::Pull, ..Row::default() }
 }
 
 /// The colour of a phase.
@@ -168,68 +178,17 @@ pub fn tone(phase: Phase) -> Tone {
     }
 }
 
-/// Which columns are shown, and how wide they are; the name's is the first.
-struct Layout {
-    name: usize,
-    /// `None`: left out.
-    cells: [Option<usize>; 6],
-}
-
-fn layout(rows: &[Row], width: Option<usize>) -> Layout {
-    let widest = |of: &dyn Fn(&Row) -> usize, title: &str| rows.iter().map(of).fold(columns(title), usize::max);
-    let cell = |row: &Row, index: usize| if row.spills { 0 } else { columns(&row.cells[index]) };
-    let mut layout = Layout {
-        name: widest(&|row| columns(&row.branch) + columns(&row.name), "NAME"),
-        cells: std::array::from_fn(|index| Some(widest(&|row| cell(row, index), TITLES[index]))),
-    };
-    let Some(width) = width else { return layout };
-    let needed = |layout: &Layout| layout.name + layout.cells.iter().flatten().map(|cell| cell + GAP).sum::<usize>();
-    for dropped in DROPPED_FIRST.iter().map(Some).chain([None]) {
-        let excess = needed(&layout).saturating_sub(width);
-        let spare = layout.name.saturating_sub(NAME_COLUMNS_MIN);
-        if excess <= spare {
-            layout.name -= excess;
-            break;
-        }
-        match dropped {
-            Some(dropped) => layout.cells[*dropped] = None,
-            None => layout.name -= spare,
-        }
-    }
-    layout
-}
-
 fn table(rows: &[Row], style: Style) -> Vec<String> {
-    let layout = layout(rows, style.width);
-    let titles = Row { name: "NAME".into(), cells: TITLES.map(str::to_owned), ..Row::default() };
-    std::iter::once(&titles).chain(rows).map(|row| line(row, &layout, style)).collect()
-}
-
-fn line(row: &Row, layout: &Layout, style: Style) -> String {
-    let mut left = style.width.unwrap_or(usize::MAX);
-    let mut line = String::new();
-    let mut put = |text: &str, tone: Tone, width: usize| {
-        let text = cut(text, left);
-        let taken = columns(&text);
-        line += &style.paint.text(tone, &text);
-        let pad = (width.saturating_sub(taken) + GAP).min(left - taken);
-        line.extend(std::iter::repeat_n(' ', pad));
-        left -= taken + pad;
-    };
-    let name = cut_middle(&row.name, layout.name.saturating_sub(columns(&row.branch)));
-    let shown = format!("{}{name}", row.branch);
-    put(&shown, row.name_tone, layout.name);
-    for (index, (cell, width)) in row.cells.iter().zip(layout.cells).enumerate() {
-        if let Some(width) = width {
-            put(cell, if index == 0 { row.tone } else { Tone::Plain }, width);
-        }
-    }
-    line.trim_end().to_owned()
+    let layout = Layout::of(rows, style.width);
+    let titles = Row { name: "NAME".into(), cells: layout.titles(), ..Row::default() };
+    let rows = rows.iter().flat_map(|row| layout.lines(row, style));
+    std::iter::once(layout.line(&titles, style)).chain(rows).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::terminal::columns;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -324,10 +283,53 @@ Progressing WaitingForPods: Pod web-2 [2J is not Ready";
         });
         let lines = drawn(&tree, Some(80), false);
         assert_eq!(lines[6], "├─ pulled ahead");
-        assert_eq!(lines[7].trim(), "│  └─ web-x-pull     node-1 pulls for 7s: registry.example/quite/a/long/name:v2…");
+        assert_eq!(lines[7].trim(), "│  └─ web-x-pull  node-1 pulls for 7s: registry.example/quite/a/long/name:v2, w…");
         assert!(drawn(&tree, None, false)[7].ends_with("name:v2, web-1 waits"));
         let columns_of = |lines: &[String]| lines[0].split_whitespace().count();
         assert_eq!(columns_of(&lines), columns_of(&before));
+    }
+
+    #[test]
+    fn eighty_columns_show_all_of_a_usual_pod() {
+        let mut tree = sample("web");
+        for revision in &mut tree.revisions {
+            revision.name = format!("web-{}", "x".repeat(10));
+        }
+        let expected = "\
+NAME         STATE               MADE      RST  AGE   NODE    IP
+web  2/3 ready, 1/3 updated, 3m30s old
+├─ revision 2 web-xxxxxxxxxx  being rolled out, 1 Pod, 10s old
+│  └─ web-2  rebuilding for 10s  in place  1    110s  node-1  10.0.0.1
+├─ revision 1 web-xxxxxxxxxx  being replaced, 1 Pod, 10s old
+│  └─ web-1  ready               in place  1    110s  node-1  10.0.0.1
+└─ missing (1)
+   └─ web-0
+Progressing WaitingForPods: Pod web-2 [2J is not Ready";
+        assert_eq!(drawn(&tree, Some(80), false).join("\n"), expected);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_said_below_the_pod() {
+        let mut tree = sample("web");
+        let pod = &mut tree.revisions[0].pods[0];
+        pod.state = "cannot pull registry.example/app:v2 (ImagePullBackOff)".into();
+        pod.node = Some("ip-10-0-134-22.eu-central-1.compute.internal".into());
+        pod.ip = Some("fd00:10:244:1234:5678::12".into());
+        let whole = ["cannot pull registry.example/app:v2 (ImagePullBackOff) for 10s", "fd00:10:244:1234:5678::12"];
+        for width in [40, 60, 80, 100, 120, 160] {
+            let text = drawn(&tree, Some(width), false).join("\n");
+            let bare = |text: &str| text.replace([' ', '\n', '│'], "");
+            for words in whole.iter().chain(&["ip-10-0-134-22.eu-central-1.compute.internal", "in place", "110s"]) {
+                assert!(bare(&text).contains(&bare(words)), "{width}: no {words:?} in\n{text}");
+            }
+            let restarts = text.contains("RST") || text.contains("RESTARTS") || text.contains("1 restart");
+            assert!(restarts, "{width}: no restarts in\n{text}");
+        }
+        let narrow = drawn(&tree, Some(80), false).join("\n");
+        assert!(
+            narrow.lines().any(|line| line.starts_with("│       ") && line.contains("ImagePullBackOff")),
+            "{narrow}"
+        );
     }
 
     #[test]

@@ -28,9 +28,12 @@ use crate::control::error::{CallError, Failure, Refused};
 use crate::control::gate::WriteGate;
 use crate::control::inquire::{Took, ask_to_patch, default_template, unknown_fields, why_not_bound};
 use crate::control::metrics::Metrics;
+use crate::inplace::Pace;
+use crate::model::snapshot::{HeldUpdate, Refusal};
 use crate::model::{Can, FieldKind, Nodes, Patterns, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target as PodTarget;
+use crate::plan::explain::UpdateOutlook;
 
 /// How often a dry run is made again because the Pod has just changed.
 const CONFLICTS_MAX: usize = 5;
@@ -51,6 +54,8 @@ pub struct Look<'a> {
     /// What could not be asked, once each, in words that end a line.
     pub notes: BTreeSet<String>,
     denials: BTreeMap<FieldKind, Can>,
+    /// Pods, by UID, whose update a policy denies, and its words.
+    pub denied: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl<'a> Look<'a> {
@@ -68,6 +73,7 @@ impl<'a> Look<'a> {
             injectors: settings.injectors.clone(),
             notes: BTreeSet::new(),
             denials: BTreeMap::new(),
+            denied: BTreeMap::new(),
         }
     }
 
@@ -135,7 +141,7 @@ impl<'a> Look<'a> {
         let namespace = snapshot.set.namespace.clone();
         for question in questions {
             match question {
-                // Nothing was refused yet.
+                // The one is answered by the forecast, the other asked only after a refusal.
                 Question::LivePod { .. } | Question::Update { .. } => {}
                 Question::DefaultedTemplate { hash, template } => {
                     let answer = self.template(&namespace, template).await?;
@@ -167,6 +173,79 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
+    /// Dry runs of whole updates, one for all Pods that are alike. True: one was refused, so that the same Pods may be
+    /// judged otherwise now.
+    pub async fn try_updates(&mut self, updates: &[UpdateOutlook], snapshot: &mut Snapshot) -> Result<bool, CliError> {
+        let mut refused = false;
+        for update in updates {
+            let Question::Update { target, resize, patch, .. } = &update.dry_run else { continue };
+            if snapshot.answers.tried_updates.contains_key(&target.uid) {
+                continue;
+            }
+            let taken = self.try_update(update, target, [resize.as_deref(), Some(patch)], snapshot).await?;
+            snapshot.answers.tried_updates.insert(target.uid.clone(), taken);
+            refused |= !taken;
+        }
+        Ok(refused)
+    }
+
+    /// The patches of one update, the resize first.
+    async fn try_update(
+        &mut self,
+        update: &UpdateOutlook,
+        target: &PodTarget,
+        patches: [Option<&str>; 2],
+        snapshot: &mut Snapshot,
+    ) -> Result<bool, CliError> {
+        let namespace = snapshot.set.namespace.clone();
+        let at = At::one(Kind::Pod, &namespace, &target.name);
+        let what = format!("whether the apiserver takes the update of Pod {} while it runs", target.name);
+        for (at, patch) in [at.resize(), at].into_iter().zip(patches) {
+            let Some(patch) = patch else { continue };
+            match self.took(at, target, patch).await? {
+                Took::Yes => {}
+                Took::CannotTell => self.note(&what, "a webhook knows no dry runs", "it does"),
+                Took::Denied { refused: Refused::Forbidden, message } => self.note(&what, &message, "it does"),
+                Took::No(message) => {
+                    // What follows is the difference of the two Pods as the apiserver knows them.
+                    let message: Box<str> = message.lines().next().unwrap_or_default().into();
+                    for (_, uid) in &update.pods {
+                        let key = (uid.clone(), update.revision.clone());
+                        snapshot.answers.refused_patches.insert(key, message.clone());
+                    }
+                    return Ok(false);
+                }
+                Took::Denied { refused, message } => {
+                    self.deny(update, target, refused.reason(), &message, snapshot);
+                    return Ok(false);
+                }
+                Took::Gone(error) => return Err(failed(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the manager does after a denial: it holds the revision back, or tries again and again and says why.
+    fn deny(
+        &mut self,
+        update: &UpdateOutlook,
+        target: &PodTarget,
+        reason: &str,
+        message: &str,
+        snapshot: &mut Snapshot,
+    ) {
+        let object = format!("Pod {}", target.name);
+        let told: Box<str> = format!("{object}: {message}").into();
+        self.denied.extend(update.pods.iter().map(|(_, uid)| (uid.clone(), told.clone())));
+        if update.pace == Pace::Gate {
+            let held = HeldUpdate::Denied { reason: reason.into(), message: told };
+            snapshot.answers.held_updates.insert(update.revision.clone(), held);
+        } else {
+            let refusal = Refusal { object, reason: reason.into(), message: message.into() };
+            snapshot.answers.refusals.push(refusal);
+        }
+    }
+
     async fn template(&mut self, namespace: &str, template: &str) -> Result<TemplateAnswer, CliError> {
         match default_template(&self.apiserver, namespace, template).await {
             Ok(answer) => Ok(answer),
@@ -189,7 +268,7 @@ impl<'a> Look<'a> {
         self.notes.insert("assumed: the manager runs with --in-place=auto, or give the same flag here".into());
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let what = format!("whether the apiserver takes {} in place", names.join(", "));
-        match self.took(namespace, target, patch).await? {
+        match self.took(At::one(Kind::Pod, namespace, &target.name), target, patch).await? {
             Took::Yes => self.abilities.takes(kinds),
             Took::No(_) => self.abilities.refuses(kinds),
             Took::CannotTell => self.abilities.cannot_tell(kinds),
@@ -211,13 +290,13 @@ impl<'a> Look<'a> {
     }
 
     /// A dry run for a Pod as it is right now.
-    async fn took(&self, namespace: &str, target: &PodTarget, patch: &str) -> Result<Took, CliError> {
+    async fn took(&self, at: At<'_>, target: &PodTarget, patch: &str) -> Result<Took, CliError> {
         let mut patch: Value = serde_json::from_str(patch)
             .map_err(|error| CliError::Failed(format!("the planner asks for a patch that is none: {error}")))?;
         for _ in 0..CONFLICTS_MAX {
-            match ask_to_patch(&self.apiserver, At::one(Kind::Pod, namespace, &target.name), &patch.to_string()).await {
+            match ask_to_patch(&self.apiserver, at, &patch.to_string()).await {
                 Err(error) if error.failure == Failure::Conflict => {
-                    let at = At::one(Kind::Pod, namespace, &target.name);
+                    let at = At::one(Kind::Pod, at.namespace, &target.name);
                     let live: PodObject = self.apiserver.read(Verb::Get, at).await.map_err(|error| failed(&error))?;
                     patch["metadata"]["uid"] = live.metadata.uid.into();
                     patch["metadata"]["resourceVersion"] = live.metadata.resource_version.into();

@@ -60,6 +60,25 @@ pub fn overlay(below: &mut Value, above: Value) {
     }
 }
 
+/// What a JSON merge patch makes of an object (RFC 7386).
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            fields.remove(key);
+        } else {
+            merge(fields.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -77,6 +96,13 @@ mod tests {
         );
         assert_eq!(three_way(None, &manifest, &live)["spec"].get("paused"), None);
         assert_eq!(three_way(Some(&live), &live, &live), json!({}));
+    }
+
+    #[test]
+    fn a_merge_patch_takes_away_what_it_names_as_null() {
+        let mut object = json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "gone": {}});
+        merge(&mut object, &json!({"a": {"c": null, "d": {"e": null, "f": 1}}, "list": [3], "gone": null}));
+        assert_eq!(object, json!({"a": {"b": 1, "d": {"f": 1}}, "list": [3]}));
     }
 
     #[test]

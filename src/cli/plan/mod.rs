@@ -9,15 +9,17 @@ mod edits;
 mod forecast;
 mod look;
 mod merges;
+mod pods;
 mod propose;
 mod report;
 mod spec_fields;
 mod text;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -27,9 +29,10 @@ use super::manifest::{self, Descent, Manifest};
 use super::output::{Format, formatted};
 use super::target::{Target, is_set, parse_names};
 use super::terminal::{Colour, Surroundings};
+use super::truth::Truth;
 use crate::control::abilities::InPlace;
 use crate::model::{Patterns, Snapshot};
-use crate::plan::explain::{Explained, explain};
+use crate::plan::explain::{Explained, Explanation, Verdict, explain};
 use edits::Edit;
 use forecast::{Forecast, Forecasted, forecast};
 use look::{Look, Settings};
@@ -54,14 +57,16 @@ Examples:
   # What is the manager about to do, with nothing changed?
   kubectl asts plan web
 
-  # Refuse a change in a pipeline that would re-create a Pod
-  kubectl asts plan -f web.yaml -o json; test $? -ne 3
+  # Refuse a change in a pipeline that would re-create a Pod, or that cannot happen
+  kubectl asts plan -f web.yaml; case $? in 0|2) ;; *) exit 1 ;; esac
 
-Exit codes: 0 nothing would change; 2 no Pod would be re-created or removed; 3 some Pod would; 1 it could not be told.
+Exit codes: 0 nothing would change; 2 no Pod would be re-created or removed; 3 some Pod would; 1 it could not be told,
+or cannot happen: the spec or its template is refused, the set is being deleted, or a policy denies the updates of
+Pods. Standard error says why.
 
 Waves: Pods that are taken down together. Each wave is taken to come up at once; the manager begins with the next Pod as
 soon as one is available again, and a Pod that is removed waits for the others, so it may go later. Nothing is written:
-the apiserver and its policies are asked by dry runs.";
+the apiserver and its policies are asked by dry runs, of the first Pod among those that are alike.";
 
 /// Flags of `plan`.
 #[derive(Args, Debug)]
@@ -74,7 +79,10 @@ pub struct PlanFlags {
     #[arg(short, long, value_name = "FILE", conflicts_with = "names")]
     filename: Vec<PathBuf>,
     /// Read folders in folders too
-    #[arg(short = 'R', long)]
+    #[arg(
+        short = 'R', long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true
+    )]
     recursive: bool,
     /// A change: image=CONTAINER=IMAGE (* for all containers), env=CONTAINER.NAME=VALUE, or env=CONTAINER.NAME-; may be given many times
     #[arg(long = "set", value_name = "CHANGE")]
@@ -92,10 +100,16 @@ pub struct PlanFlags {
     #[arg(long, visible_alias = "colour", value_enum, value_name = "WHEN", default_value_t)]
     color: Colour,
     /// Apply the files as kubectl apply --server-side does
-    #[arg(long, requires = "filename")]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true, requires = "filename"
+    )]
     server_side: bool,
     /// With --server-side: take fields over that others own
-    #[arg(long, requires = "server_side")]
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, hide_default_value = true, requires = "server_side"
+    )]
     force_conflicts: bool,
     /// Name under which the fields would be owned
     #[arg(long, value_name = "NAME", default_value = "kubectl")]
@@ -146,6 +160,14 @@ impl PlanFlags {
             }
         }
         self.print(&reports)?;
+        let refused = |report: &Report| {
+            let why = report.refused.as_ref()?;
+            Some(CliError::Failed(format!("the plan of {} cannot happen: {why}", report.name)))
+        };
+        let refused: Vec<CliError> = reports.iter().filter_map(refused).collect();
+        if !refused.is_empty() {
+            return Err(CliError::Many(refused));
+        }
         Ok(reports.iter().map(Report::exit).max_by_key(|exit| exit.0).unwrap_or(Exit::SUCCESS))
     }
 
@@ -212,17 +234,12 @@ async fn plan_one(session: &Session, settings: &Settings, proposal: Proposal) ->
     let mut look = Look::new(session, settings);
     let mut snapshot = look.snapshot(&proposal.target, &proposal.after).await?;
     let (explained, forecast) = decide(&mut look, &mut snapshot).await?;
-    let mut notes: Vec<String> = Vec::new();
+    let refused = refusal(&explained);
     let explanation = match explained {
         Explained::Known(explanation) => Some(explanation),
-        Explained::Terminating => {
-            notes.push("the set is being deleted: nothing is done for it".into());
-            None
-        }
-        // The condition says why.
-        Explained::Refused(_) | Explained::Ask(_) => None,
+        Explained::Terminating | Explained::Refused(_) | Explained::Ask(_) => None,
     };
-    notes.extend(std::mem::take(&mut look.notes));
+    let notes = std::mem::take(&mut look.notes).into_iter().collect();
     let spec = |set: &Value| set.get("spec").cloned().unwrap_or_default();
     let spec_fields = match &proposal.before {
         Some(before) => spec_fields::differences(&spec(before), &spec(&proposal.after)),
@@ -233,20 +250,53 @@ async fn plan_one(session: &Session, settings: &Settings, proposal: Proposal) ->
         exists: proposal.before.is_some(),
         explanation: explanation.as_ref(),
         forecast: &forecast,
+        refused,
         spec_fields,
         notes,
     }))
 }
 
+/// Pods, by UID, that a policy lets nobody update wait until it does.
+fn deny(explanation: &mut Explanation, snapshot: &Snapshot, denied: &BTreeMap<Box<str>, Box<str>>) {
+    for (name, outlook) in &mut explanation.pods {
+        let told = snapshot.pods.get(name).and_then(|pod| denied.get(&pod.uid));
+        if let (Some(told), Verdict::InPlace { .. }) = (told, &outlook.verdict) {
+            outlook.verdict = Verdict::Waits { why: told.to_string() };
+        }
+    }
+}
+
+/// Why nothing can come of the change, whatever else is done.
+fn refusal(explained: &Explained) -> Option<String> {
+    match explained {
+        Explained::Refused(message) => Some(format!("the manager refuses it: {message}")),
+        Explained::Terminating => Some("the set is being deleted: nothing is done for it".into()),
+        Explained::Known(explanation) => {
+            let message = explanation.invalid_template.as_ref()?;
+            Some(format!("the apiserver takes no Pod of this template: {message}"))
+        }
+        Explained::Ask(_) => None,
+    }
+}
+
 /// Decides again and again, until the cluster has answered all that there is to ask.
 async fn decide(look: &mut Look<'_>, snapshot: &mut Snapshot) -> Result<(Explained, Forecast), CliError> {
     for _ in 0..ROUNDS_MAX {
-        let explained = explain(snapshot);
-        if let Explained::Ask(questions) = &explained {
-            look.answer(questions, snapshot).await?;
-            continue;
+        let mut explained = explain(snapshot);
+        match &mut explained {
+            Explained::Ask(questions) => {
+                look.answer(questions, snapshot).await?;
+                continue;
+            }
+            Explained::Known(explanation) => {
+                if look.try_updates(&explanation.updates, snapshot).await? {
+                    continue;
+                }
+                deny(explanation, snapshot, &look.denied);
+            }
+            Explained::Refused(_) | Explained::Terminating => {}
         }
-        match forecast(snapshot) {
+        match forecast(snapshot, look.denied.keys().cloned().collect()) {
             Forecasted::Ask(questions) => look.answer(&questions, snapshot).await?,
             Forecasted::Known(forecast) => return Ok((explained, *forecast)),
         }

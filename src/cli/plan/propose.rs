@@ -6,7 +6,7 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::edits::Edit;
-use super::merges::{overlay, three_way};
+use super::merges::{merge, overlay, three_way};
 use crate::api::names;
 use crate::cli::connect::Session;
 use crate::cli::error::CliError;
@@ -89,26 +89,15 @@ pub async fn of_change(
 ) -> Result<Proposal, CliError> {
     let api = sets(session, &target.namespace);
     let before = json_of(&api.get(&target.name).await?);
-    let mut edited = before.clone();
-    for edit in edits {
-        edit.make(&mut edited).map_err(|message| CliError::Failed(format!("--set: set {}: {message}", target.name)))?;
-    }
-    let mut patch = json!({});
-    if !edits.is_empty() {
-        let spec = |field: &str| edited.pointer(&format!("/spec/template/spec/{field}")).cloned();
-        for field in ["containers", "initContainers"] {
-            if let Some(list) = spec(field) {
-                patch["spec"]["template"]["spec"][field] = list;
-            }
-        }
-    }
+    let given = match change {
+        Change::Merge(given) => given.clone(),
+        Change::None | Change::Json(_) => json!({}),
+    };
+    let patch = with_edits(&before, given, edits)
+        .map_err(|message| CliError::Failed(format!("--set: set {}: {message}", target.name)))?;
     let after = match change {
         Change::None if edits.is_empty() => before.clone(),
-        Change::None => patched(&api, &target, &Patch::Merge(patch), applying).await?,
-        Change::Merge(given) => {
-            overlay(&mut patch, given.clone());
-            patched(&api, &target, &Patch::Merge(patch), applying).await?
-        }
+        Change::None | Change::Merge(_) => patched(&api, &target, &Patch::Merge(patch), applying).await?,
         Change::Json(given) => {
             let given = serde_json::from_value(given.clone())
                 .map_err(|error| CliError::Flag { flag: "--patch", message: format!("not a JSON patch: {error}") })?;
@@ -116,6 +105,22 @@ pub async fn of_change(
         }
     };
     Ok(Proposal { target, before: Some(before), after })
+}
+
+/// A merge patch, and small changes of what it makes of a set.
+fn with_edits(before: &Value, mut patch: Value, edits: &[Edit]) -> Result<Value, String> {
+    let mut edited = before.clone();
+    merge(&mut edited, &patch);
+    for edit in edits {
+        edit.make(&mut edited)?;
+    }
+    // Lists go whole in a merge patch.
+    for field in ["containers", "initContainers"].into_iter().filter(|_| !edits.is_empty()) {
+        if let Some(list) = edited.pointer(&format!("/spec/template/spec/{field}")) {
+            overlay(&mut patch, json!({"spec": {"template": {"spec": {field: list}}}}));
+        }
+    }
+    Ok(patch)
 }
 
 /// What `kubectl apply` does where there is nothing yet. (`Api::create` does not ask for strict validation.)
@@ -161,4 +166,35 @@ async fn patched<P: serde::Serialize + std::fmt::Debug>(
         ..PatchParams::default()
     };
     Ok(json_of(&api.patch(&target.name, &parameters, patch).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_changes_are_made_of_what_the_patch_brings() {
+        let before = json!({"spec": {"replicas": 3, "template": {"spec": {
+            "hostNetwork": true,
+            "containers": [{"name": "app", "image": "app:v1"}],
+        }}}});
+        let edits: Vec<Edit> = vec!["image=app=app:v3".parse().unwrap()];
+        let given = json!({"spec": {"replicas": 5, "template": {"spec": {
+            "hostNetwork": null,
+            "containers": [{"name": "app", "image": "app:v2", "command": ["x"]}, {"name": "log", "image": "log:v1"}],
+        }}}});
+        let patch = with_edits(&before, given, &edits).unwrap();
+        let containers =
+            json!([{"name": "app", "image": "app:v3", "command": ["x"]}, {"name": "log", "image": "log:v1"}]);
+        let expected = json!({"spec": {"replicas": 5, "template": {"spec": {
+            "hostNetwork": null,
+            "containers": containers,
+        }}}});
+        assert_eq!(patch, expected);
+        let none = with_edits(&before, json!({"spec": {"replicas": 5}}), &[]).unwrap();
+        assert_eq!(none, json!({"spec": {"replicas": 5}}));
+        let edits: Vec<Edit> = vec!["image=log=log:v2".parse().unwrap()];
+        let error = with_edits(&before, json!({"spec": null}), &edits).unwrap_err();
+        assert!(error.contains("there is no container \"log\""), "{error}");
+    }
 }

@@ -1,16 +1,15 @@
 //! What a plan says, as a value: `-o json` and `-o yaml` print it as it is, the text is made of it.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::Value;
 
 use super::forecast::{End, Forecast, What};
+use super::pods::pods;
 use super::spec_fields::SpecField;
 use crate::api::names::{self, conditions as types};
 use crate::cli::Exit;
 use crate::inplace::{Class, Pace};
-use crate::model::{Gate, Snapshot, ValidSpec};
+use crate::model::{Gate, Snapshot};
 use crate::plan::explain::{Explanation, Verdict};
 
 /// The form of [`Report`]: fields may be added to it, none is taken away or means something else.
@@ -38,6 +37,8 @@ pub struct Report {
     pub claims: Vec<ClaimReport>,
     /// What keeps Pods from being updated.
     pub blocked: Vec<Blocked>,
+    /// Why the change cannot happen at all; null: it can.
+    pub refused: Option<String>,
     pub notes: Vec<String>,
 }
 
@@ -54,7 +55,7 @@ pub struct Summary {
     /// On another revision than the template's, and staying so.
     pub held: usize,
     pub waves: usize,
-    /// 0: nothing would change; 2: no Pod would be re-created or removed; 3: some would.
+    /// 0: nothing would change; 2: no Pod would be re-created or removed; 3: some would; 1: it cannot happen.
     pub exit_code: u8,
 }
 
@@ -134,7 +135,7 @@ pub struct PodReport {
     pub wave: Option<usize>,
     /// Containers that are re-created in place.
     pub containers: Vec<String>,
-    /// What keeps it as it is: `paused`, `partition`, `onDelete`, `inPlaceOnly`, `waiting`.
+    /// What keeps it as it is: `paused`, `partition`, `onDelete`, `inPlaceOnly`, `denied`, `waiting`.
     pub held_by: Option<&'static str>,
     /// What would be done to a Pod that is kept as it is.
     pub would: Option<PodAction>,
@@ -172,6 +173,8 @@ pub struct Found<'a> {
     /// `None`: the set is refused or goes.
     pub explanation: Option<&'a Explanation>,
     pub forecast: &'a Forecast,
+    /// Why the change cannot happen at all.
+    pub refused: Option<String>,
     pub spec_fields: Vec<SpecField>,
     pub notes: Vec<String>,
 }
@@ -183,14 +186,16 @@ pub fn report(found: Found<'_>) -> Report {
     let pods = pods(&found, &waves);
     let claims = claims(forecast);
     let mut summary = summary(&found, &waves, &pods);
+    let denied = pods.iter().find(|pod| pod.held_by == Some("denied")).and_then(|pod| pod.why.as_deref());
+    let refused = found.refused.clone().or_else(|| denied.map(|why| format!("a policy denies it: {why}")));
     let fields: Vec<FieldReport> = found.explanation.map(fields).unwrap_or_default();
     let changes = !waves.is_empty() || !claims.is_empty() || !found.spec_fields.is_empty() || !fields.is_empty();
-    let refused_or_new = |it: &Explanation| it.update.is_new || it.invalid_template.is_some();
-    let changes = changes || !found.exists || found.explanation.is_none_or(refused_or_new);
-    summary.exit_code = match (changes, summary.recreated + summary.removed) {
-        (false, _) => 0,
-        (true, 0) => 2,
-        (true, _) => 3,
+    let changes = changes || !found.exists || found.explanation.is_some_and(|it| it.update.is_new);
+    summary.exit_code = match (&refused, changes, summary.recreated + summary.removed) {
+        (Some(_), _, _) => 1,
+        (None, false, _) => 0,
+        (None, true, 0) => 2,
+        (None, true, _) => 3,
     };
     let mut notes = assumptions(forecast);
     notes.extend(without_gate(&found, &pods));
@@ -209,6 +214,7 @@ pub fn report(found: Found<'_>) -> Report {
         pods,
         claims,
         blocked: blocked(forecast),
+        refused,
         notes,
     }
 }
@@ -236,80 +242,6 @@ fn action(what: What) -> PodAction {
         What::Claims => PodAction::GrowClaims,
         What::Begun => PodAction::Prepare,
     }
-}
-
-/// Every Pod that is there or would be, by ordinal.
-fn pods(found: &Found<'_>, waves: &[WaveReport]) -> Vec<PodReport> {
-    // The strongest of what happens to one, and its first wave.
-    let mut moved: BTreeMap<&str, (PodAction, usize, &str)> = BTreeMap::new();
-    for wave in waves {
-        for one in &wave.pods {
-            let known = moved.entry(&one.name).or_insert((one.action, wave.number, &one.why));
-            if is_stronger(one.action, known.0) {
-                (known.0, known.2) = (one.action, &one.why);
-            }
-        }
-    }
-    let start = &found.start;
-    let mut names: Vec<&str> = start.pods.keys().chain(found.forecast.last.pods.keys()).map(|name| &**name).collect();
-    names.extend(moved.keys());
-    names.sort_by_key(|name| (crate::model::pod::parent_and_ordinal(name).map(|(_, ordinal)| ordinal), *name));
-    names.dedup();
-    let spec = ValidSpec::parse(&start.set.spec).ok();
-    names.into_iter().map(|name| pod(found, spec.as_ref(), name, moved.get(name).copied())).collect()
-}
-
-fn is_stronger(one: PodAction, other: PodAction) -> bool {
-    let rank = |action: PodAction| match action {
-        PodAction::Recreate => 3,
-        PodAction::Remove => 4,
-        PodAction::InPlace => 2,
-        PodAction::Create => 5,
-        PodAction::Release => 1,
-        PodAction::None | PodAction::Adopt | PodAction::GrowClaims | PodAction::Prepare => 0,
-    };
-    rank(one) > rank(other)
-}
-
-fn pod(found: &Found<'_>, spec: Option<&ValidSpec>, name: &str, moved: Option<(PodAction, usize, &str)>) -> PodReport {
-    let outlook = found.explanation.and_then(|explanation| explanation.pods.get(name));
-    let verdict = outlook.map_or(&Verdict::Current, |outlook| &outlook.verdict);
-    let containers = match verdict {
-        Verdict::InPlace { containers, .. } => containers.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
-    let mut report = PodReport {
-        name: name.to_owned(),
-        action: PodAction::None,
-        wave: None,
-        containers,
-        held_by: None,
-        would: None,
-        why: None,
-    };
-    if let Some((action, wave, why)) = moved {
-        if action != PodAction::InPlace {
-            report.containers.clear();
-        }
-        return PodReport { action, wave: Some(wave), why: Some(why.to_owned()), ..report };
-    }
-    let (would, why) = match verdict {
-        Verdict::Current => return report,
-        Verdict::InPlace { .. } => (Some(PodAction::InPlace), None),
-        Verdict::Recreate { why } => (Some(PodAction::Recreate), Some(why.clone())),
-        Verdict::Blocked { why } | Verdict::Waits { why } => (None, Some(why.clone())),
-    };
-    report.held_by = Some(match spec {
-        Some(spec) if spec.on_delete => "onDelete",
-        Some(spec) if spec.rolling.paused => "paused",
-        _ if outlook.is_some_and(|outlook| outlook.held) => "partition",
-        _ if matches!(verdict, Verdict::Blocked { .. }) => "inPlaceOnly",
-        _ => "waiting",
-    });
-    // By hand, it is deleted, whatever could be done in place.
-    report.would = if report.held_by == Some("onDelete") { Some(PodAction::Recreate) } else { would };
-    report.why = why;
-    report
 }
 
 fn claims(forecast: &Forecast) -> Vec<ClaimReport> {

@@ -245,6 +245,7 @@ fn held(page: &mut Page, report: &Report) {
             "partition" => ("by the partition", "when it lets them go"),
             "onDelete" => ("by OnDelete", "when deleted by hand"),
             "inPlaceOnly" => ("by InPlaceOnly", ""),
+            "denied" => ("by a policy of the cluster", ""),
             _ => ("they wait for others", "after that"),
         };
         let would = first.would.map(|would| format!("; {later}: {}", done(would).0)).unwrap_or_default();

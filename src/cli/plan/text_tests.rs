@@ -61,6 +61,7 @@ fn report(waves: usize) -> Report {
             from_bytes: None,
             to_bytes: Some(1 << 30),
         }],
+        refused: None,
         blocked: vec![Blocked { reason: "Partitioned".into(), message: "1 of 9".into() }],
         notes: vec!["assumed: much ".repeat(9)],
     }

@@ -5,6 +5,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::verdict::is_paused;
+use crate::api::AdvancedStatefulSet;
+use crate::api::spec::UpdateStrategyType;
 use crate::cli::Exit;
 use crate::cli::connect::Session;
 use crate::cli::each::for_each;
@@ -15,6 +17,8 @@ use crate::cli::target::{Selection, Target};
 /// Flags of `rollout pause`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+A set whose update strategy is OnDelete has no rollout that could be paused, and is refused.
+
 Examples:
   # No Pod of the set changes its revision any more; repair and scaling go on
   kubectl asts rollout pause web")]
@@ -81,8 +85,17 @@ async fn turn_one(
     if is_paused(&set) == turn.paused {
         return Err(CliError::Failed(format!("{} {}", target.in_errors(), turn.already)));
     }
+    if turn.paused && is_on_delete(&set) {
+        let why = "its update strategy is OnDelete: each Pod is updated when it is deleted, and none before";
+        return Err(CliError::Failed(format!("{} cannot be paused: {why}", target.in_errors())));
+    }
     let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"paused": turn.paused}}}});
     let parameters = PatchParams { field_manager: Some(flags.field_manager.clone()), ..PatchParams::default() };
     let turned = target.raw_api(session).patch(&target.name, &parameters, &Patch::Merge(&patch)).await?;
     printer.print(&serde_json::to_value(&turned).unwrap_or_default(), turn.done)
+}
+
+fn is_on_delete(set: &AdvancedStatefulSet) -> bool {
+    let strategy = set.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_);
+    strategy.is_some_and(|type_| type_ == UpdateStrategyType::OnDelete)
 }

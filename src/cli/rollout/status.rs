@@ -23,6 +23,7 @@ use crate::cli::seen::{Picture, RevisionSeen};
 use crate::cli::target::{Selection, Target};
 use crate::cli::terminal::{self, Colour, Surroundings};
 use crate::cli::tree::tree;
+use crate::cli::truth::Truth;
 
 /// How often the terminal is drawn: times go on, and changes come in crowds.
 const FRAME: Duration = Duration::from_millis(400);
@@ -52,7 +53,7 @@ pub struct Status {
     selection: Selection,
     /// Wait until the rollout is done
     #[arg(
-        short, long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+        short, long, value_name = "BOOL", default_value_t = true, value_parser = Truth, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true
     )]
     watch: bool,
@@ -67,11 +68,13 @@ pub struct Status {
     color: Colour,
 }
 
-/// What was printed last.
+/// What was found and printed last.
 #[derive(Default)]
 struct Said {
     text: String,
     failure: String,
+    /// The revision, by name, that is known to be the wanted one.
+    checked: String,
 }
 
 impl Status {
@@ -154,7 +157,7 @@ impl Status {
     ) -> Result<(), CliError> {
         let mut follower = Follower::start(session, target).await?;
         let (paint, began) = (self.color.paint(&Surroundings::here()), Timestamp::now());
-        let mut drawn = 0;
+        let (mut drawn, mut said) = (0, Said::default());
         let mut frames = tokio::time::interval(FRAME);
         loop {
             tokio::select! {
@@ -171,7 +174,7 @@ impl Status {
                     continue;
                 }
             }
-            self.check_revision(session, follower.set()).await?;
+            self.check_revision(session, follower.set(), &mut said).await?;
             *last = Some(follower.set().clone());
             match verdict(follower.set()) {
                 Verdict::Failed(text) => return Err(CliError::Failed(clean(&text))),
@@ -193,7 +196,7 @@ impl Status {
 
     /// Says how the rollout stands, where that is new; whether it is done.
     async fn judge(&self, session: &Session, set: &AdvancedStatefulSet, said: &mut Said) -> Result<bool, CliError> {
-        self.check_revision(session, set).await?;
+        self.check_revision(session, set, said).await?;
         let (text, is_done) = match verdict(set) {
             Verdict::Failed(text) => return Err(CliError::Failed(clean(&text))),
             Verdict::Done(text) => (text, true),
@@ -213,17 +216,27 @@ impl Status {
         Ok(is_done)
     }
 
-    async fn check_revision(&self, session: &Session, set: &AdvancedStatefulSet) -> Result<(), CliError> {
+    /// Asks for the number of a revision once: it does not change under a name that is being rolled out.
+    async fn check_revision(
+        &self,
+        session: &Session,
+        set: &AdvancedStatefulSet,
+        said: &mut Said,
+    ) -> Result<(), CliError> {
         let running = set.status.as_ref().and_then(|status| status.update_revision.clone());
         let (Some(running), true) = (running, self.revision > 0) else { return Ok(()) };
+        if said.checked == running {
+            return Ok(());
+        }
         let namespace = set.metadata.namespace.clone().unwrap_or_default();
         let api: Api<RevisionSeen> = Api::namespaced(session.client.clone(), &namespace);
-        let running = api.get(&running).await?.facts.number;
-        if running == self.revision {
+        let number = api.get(&running).await?.facts.number;
+        if number == self.revision {
+            said.checked = running;
             return Ok(());
         }
         Err(CliError::Failed(format!(
-            "desired revision ({}) is different from the running revision ({running})",
+            "desired revision ({}) is different from the running revision ({number})",
             self.revision
         )))
     }

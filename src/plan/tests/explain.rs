@@ -93,6 +93,39 @@ fn pods_of_many_revisions_are_told_apart() {
 }
 
 #[test]
+fn one_update_of_those_that_are_alike_is_to_be_tried() {
+    let mut world = World::rolling(4, json!({"partition": 1}));
+    world.add_revision(&template("app:v0"), 3);
+    world.pods[2] = pod(2, "app:v0");
+    let explanation = explained(&world);
+    let tried: Vec<(usize, &str)> = explanation.updates.iter().map(|one| (one.pods.len(), &*one.pods[0].0)).collect();
+    assert_eq!(tried, [(3, "web-3")], "the first to go, and not what is held back");
+    let Question::Update { target, patch, .. } = &explanation.updates[0].dry_run else { panic!("{explanation:?}") };
+    assert_eq!(&*target.name, "web-3");
+    assert!(patch.contains("app:v2") && patch.contains("resourceVersion"), "{patch}");
+    let paused = explained(&World::rolling(2, json!({"paused": true})));
+    assert!(paused.updates.is_empty(), "nothing is updated during a pause");
+}
+
+#[test]
+fn an_update_that_the_apiserver_refuses_re_creates_or_is_blocked() {
+    for (policy, verdict_is) in [("InPlaceIfPossible", "Recreate"), ("InPlaceOnly", "Blocked")] {
+        let mut world = World::rolling(2, json!({"podUpdatePolicy": policy}));
+        let update = explained(&world).updates.remove(0);
+        let refused =
+            update.pods.iter().map(|(_, uid)| ((uid.clone(), update.revision.clone()), "it is immutable".into()));
+        world.answers.refused_patches.extend(refused);
+        let explanation = explained(&world);
+        assert_eq!(fields(&explanation), [("spec.containers[app].image", Class::Rebuild, false)]);
+        for pod in explanation.pods.values() {
+            let told = format!("{:?}", pod.verdict);
+            assert!(told.starts_with(verdict_is) && told.contains("it is immutable"), "{told}");
+        }
+        assert!(explanation.updates.is_empty(), "{:?}", explanation.updates);
+    }
+}
+
+#[test]
 fn what_the_cluster_takes_is_asked_as_in_a_plan() {
     let mut world = changed(json!({}), |template| {
         template["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "b"}]);

@@ -8,10 +8,10 @@
 mod kubelet;
 mod patched;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AdvancedStatefulSetStatus, Condition, names};
 use crate::model::pod::parent_and_ordinal;
@@ -106,15 +106,15 @@ pub enum End {
     CutShort,
 }
 
-/// Plays through what would happen from here.
-pub fn forecast(start: &Snapshot) -> Forecasted {
-    within(start, LOOKS_MAX)
+/// Plays through what would happen from here. Some Pods, by UID, are known to take no update while they run.
+pub fn forecast(start: &Snapshot, denied: BTreeSet<Box<str>>) -> Forecasted {
+    within(start, denied, LOOKS_MAX)
 }
 
-fn within(start: &Snapshot, looks_max: usize) -> Forecasted {
+fn within(start: &Snapshot, denied: BTreeSet<Box<str>>, looks_max: usize) -> Forecasted {
     let looks = start.pods.len() + usize::try_from(start.set.spec.replicas.unwrap_or(1)).unwrap_or(0);
     let steps_max = (STEPS_FIRST + STEPS_PER_POD * looks).min(STEPS_FIRST + looks_max / (looks + 1));
-    let mut run = Run::new(start);
+    let mut run = Run { denied, ..Run::new(start) };
     for _ in 0..steps_max {
         match run.step() {
             Step::GoesOn => {}
@@ -138,6 +138,7 @@ struct Run {
     /// The Pods of the last wave, with their place in it, until all of it is done.
     under_way: BTreeMap<Box<str>, usize>,
     images_pulled: bool,
+    denied: BTreeSet<Box<str>>,
     /// Time has passed since anything was done.
     waited: bool,
 }
@@ -150,6 +151,7 @@ impl Run {
             claims: Vec::new(),
             under_way: BTreeMap::new(),
             images_pulled: false,
+            denied: BTreeSet::new(),
             waited: false,
         }
     }
@@ -159,9 +161,11 @@ impl Run {
             Ok(plan) => plan,
             Err(questions) => return Step::Ask(questions),
         };
-        let (starts, goes_on): (Vec<&Action>, Vec<&Action>) = all(&plan).partition(|action| self.starts(action));
-        let waits_for_wave = !goes_on.is_empty() || !plan.revisions.is_empty() || self.status_moves(&plan, &starts);
-        let (begun, left_out) = if waits_for_wave { (Vec::new(), starts) } else { (starts, Vec::new()) };
+        let (denied, taken): (Vec<&Action>, Vec<&Action>) = all(&plan).partition(|action| self.is_denied(action));
+        let (starts, goes_on): (Vec<&Action>, Vec<&Action>) = taken.into_iter().partition(|action| self.starts(action));
+        let not_yet: Vec<&Action> = starts.iter().chain(&denied).copied().collect();
+        let waits_for_wave = !goes_on.is_empty() || !plan.revisions.is_empty() || self.status_moves(&plan, &not_yet);
+        let (begun, left_out) = if waits_for_wave { (Vec::new(), not_yet) } else { (starts, denied) };
         let rests = !waits_for_wave && begun.is_empty();
         let status = self.status_without(&plan, &left_out);
         self.world.write_status(status);
@@ -208,6 +212,15 @@ impl Run {
         Ok(plan)
     }
 
+    /// Whether the apiserver takes no such patch of this Pod.
+    fn is_denied(&self, action: &Action) -> bool {
+        match action {
+            Action::PatchPod { target, why: PatchWhy::InPlace | PatchWhy::Live | PatchWhy::Metadata, .. }
+            | Action::PatchPodStatus { target, why: GateWhy::Close, .. } => self.denied.contains(&target.uid),
+            _ => false,
+        }
+    }
+
     /// Whether an action begins something with a Pod that is not under way.
     fn starts(&self, action: &Action) -> bool {
         self.begins(action).is_some_and(|pod| !self.under_way.contains_key(&pod))
@@ -250,7 +263,7 @@ impl Run {
         let ordinals: Vec<Ordinal> =
             left_out.iter().filter_map(|action| Some(parent_and_ordinal(&self.begins(action)?)?.1)).collect();
         status.disrupted.retain(|entry| stored.disrupted.contains(entry) || !ordinals.contains(&entry.ordinal));
-        if !left_out.is_empty() {
+        if left_out.iter().any(|action| !self.is_denied(action)) {
             status.updated_ordinals.clone_from(&stored.updated_ordinals);
         }
         status

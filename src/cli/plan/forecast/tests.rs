@@ -14,7 +14,7 @@ use crate::plan::Question;
 
 const NOW: i64 = 1_800_000_000;
 
-fn merge(target: &mut Value, patch: Value) {
+pub fn merge(target: &mut Value, patch: Value) {
     match patch {
         Value::Object(fields) => {
             if !target.is_object() {
@@ -32,7 +32,7 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-fn spec(more: Value) -> Value {
+pub fn spec(more: Value) -> Value {
     let mut spec = json!({
         "replicas": 5,
         "selector": {"matchLabels": {"app": "web"}},
@@ -62,13 +62,19 @@ fn new_set(spec: &Value) -> Snapshot {
 }
 
 /// The forecast, with every template as it is written.
-fn run(snapshot: Snapshot) -> Forecast {
+pub fn run(snapshot: Snapshot) -> Forecast {
     run_within(snapshot, super::LOOKS_MAX)
 }
 
-fn run_within(mut snapshot: Snapshot, looks_max: usize) -> Forecast {
+pub fn run_within(snapshot: Snapshot, looks_max: usize) -> Forecast {
+    run_denied(snapshot, &[], looks_max)
+}
+
+/// The same where these Pods take no update while they run.
+fn run_denied(mut snapshot: Snapshot, pods: &[&str], looks_max: usize) -> Forecast {
+    let denied: BTreeSet<Box<str>> = pods.iter().map(|name| snapshot.pods[*name].uid.clone()).collect();
     for _ in 0..10 {
-        match within(&snapshot, looks_max) {
+        match within(&snapshot, denied.clone(), looks_max) {
             Forecasted::Known(forecast) => return *forecast,
             Forecasted::Ask(questions) => {
                 for question in questions {
@@ -82,12 +88,12 @@ fn run_within(mut snapshot: Snapshot, looks_max: usize) -> Forecast {
 }
 
 /// A set that has come up as this spec says.
-fn settled(spec: &Value) -> Snapshot {
+pub fn settled(spec: &Value) -> Snapshot {
     run(new_set(spec)).last
 }
 
 /// The same after a merge patch of its spec.
-fn changed(mut snapshot: Snapshot, spec: &Value) -> Snapshot {
+pub fn changed(mut snapshot: Snapshot, spec: &Value) -> Snapshot {
     snapshot.set.spec = Arc::new(serde_json::from_value(spec.clone()).unwrap());
     snapshot.set.generation += 1;
     snapshot
@@ -99,7 +105,7 @@ fn change(before: &Value, patch: Value) -> Forecast {
     run(changed(settled(before), &after))
 }
 
-fn image(tag: &str) -> Value {
+pub fn image(tag: &str) -> Value {
     json!({"template": {"spec": {"containers": [{"name": "app", "image": format!("app:{tag}")}]}}})
 }
 
@@ -272,6 +278,29 @@ fn images_that_are_pulled_first_do_not_change_the_waves() {
     merge(&mut after, image("v2"));
     let pulled = run(changed(start, &after));
     assert_eq!((waves(&pulled).as_str(), pulled.images_pulled), ("4 | 3 | 2 | 1 | 0", true));
+}
+
+#[test]
+fn pods_that_a_policy_denies_stay_as_they_are_and_others_go_on() {
+    let before = spec(json!({"replicas": 3}));
+    let mut after = before.clone();
+    merge(&mut after, json!({"replicas": 5, "template": {"metadata": {"labels": {"tier": "db"}}}}));
+    let start = changed(settled(&before), &after);
+    let denied = run_denied(start.clone(), &["web-0", "web-1", "web-2"], super::LOOKS_MAX);
+    assert_eq!((waves(&denied).as_str(), kinds(&denied)), ("3 4", [What::Create].into()));
+    assert_eq!(denied.end, End::Rests);
+    let one = run_denied(start, &["web-1"], super::LOOKS_MAX);
+    assert_eq!(kinds(&one), [What::Create, What::Metadata].into());
+    assert!(one.waves.iter().flat_map(|wave| &wave.moves).all(|one| &*one.pod != "web-1"), "{:?}", one.waves);
+    // A Pod whose gate is not even closed, in a set that is held as the manager holds it.
+    let mut after = before.clone();
+    merge(&mut after, image("v2"));
+    let mut start = changed(settled(&before), &after);
+    let hash = run(start.clone()).last.pods["web-2"].revision_label().into();
+    let held = crate::model::snapshot::HeldUpdate::Denied { reason: "AdmissionDenied".into(), message: "no".into() };
+    start.answers.held_updates.insert(hash, held);
+    let held = run_denied(start, &["web-0", "web-1", "web-2"], super::LOOKS_MAX);
+    assert_eq!((waves(&held).as_str(), reason(&held, "ReplicaFailure").as_str()), ("", "AdmissionDenied"));
 }
 
 #[test]

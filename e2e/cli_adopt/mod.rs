@@ -16,7 +16,8 @@ use refused::{
 };
 use resumed::{
     a_given_up_adoption_leaves_the_retention_policy_known, a_pod_made_anew_for_the_other_set_is_where_it_is_to_be,
-    a_release_that_goes_on_loses_no_field_in_silence, an_adoption_that_goes_on_looks_at_everything_again,
+    a_release_stops_where_somebody_changed_the_set_that_takes_over, a_release_that_goes_on_loses_no_field_in_silence,
+    an_adoption_that_goes_on_looks_at_everything_again,
 };
 use writes::{killed_after_any_write_a_release_ends_right, killed_after_any_write_an_adoption_ends_right};
 
@@ -53,6 +54,7 @@ test_list![
     killed_after_any_write_a_release_ends_right,
     an_adoption_that_goes_on_looks_at_everything_again,
     a_release_that_goes_on_loses_no_field_in_silence,
+    a_release_stops_where_somebody_changed_the_set_that_takes_over,
     a_pod_made_anew_for_the_other_set_is_where_it_is_to_be,
     a_given_up_adoption_leaves_the_retention_policy_known,
     revisions_of_a_set_that_is_called_alike_stay_its_own,

@@ -59,6 +59,34 @@ pub async fn a_release_that_goes_on_loses_no_field_in_silence(space: Space) -> R
     stays(&space, &before).await
 }
 
+/// The StatefulSet that a release has made is there for anybody to change until it has the Pods.
+pub async fn a_release_stops_where_somebody_changed_the_set_that_takes_over(space: Space) -> Result {
+    space.create_settled(set("web", json!({"replicas": 2, "podManagementPolicy": "Parallel"}))).await?;
+    let before = state(&space).await?;
+    ensure!(killed_after(&space, &mover(&space).await?, 1, &["release", "web"]).await?, "it was not killed");
+    let change = async |patch: Value| -> Result {
+        space.api::<StatefulSet>().patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        Ok(())
+    };
+    let strategy = |type_: &str| json!({"spec": {"updateStrategy": {"$patch": "replace", "type": type_}}});
+    let template =
+        |tag: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image(tag)}]}}}});
+    for (change_to, why, back) in [
+        (strategy("RollingUpdate"), "has the strategy RollingUpdate", strategy("OnDelete")),
+        (template("v2"), "is not the one that the Pods were made from", template("v1")),
+    ] {
+        change(change_to).await?;
+        let told = asts(&space, &["release", "web", "--timeout=60s"]).await?.refused()?;
+        ensure!(told.contains(why), "{why:?} is not in:\n{told}");
+        let ours = space.sets().get("web").await?;
+        ensure!(ours.metadata.deletion_timestamp.is_none(), "the set is being deleted");
+        change(back).await?;
+    }
+    asts(&space, &["release", "web", "--timeout=60s"]).await?.fine()?;
+    is_native(&space, "web").await?;
+    stays(&space, &before).await
+}
+
 /// Gives web-0 to another set, as if that had made it anew.
 async fn give_away(space: &Space, owner: Value, revision: Option<String>) -> Result {
     let metadata = json!({"ownerReferences": [owner], "labels": {"controller-revision-hash": revision}});

@@ -17,7 +17,7 @@ use super::inquire::{Took, ask_to_patch, default_template, escaped, why_not_boun
 use super::memory::SetMemory;
 use super::reconcile::Reconciler;
 use crate::api::names;
-use crate::model::revision::revision_name;
+use crate::model::revision::{is_named_after, revision_name};
 use crate::model::{FieldKind, LivePod, Selector, Snapshot, TemplateAnswer};
 use crate::plan::Question;
 use crate::plan::action::Target;
@@ -156,7 +156,9 @@ impl Reconciler {
             return Ok(false);
         }
         let namespace = snapshot.set.namespace.clone();
-        let name = revision_name(&snapshot.set.name, label);
+        // A Pod that was adopted has its revision's whole name.
+        let is_name = is_named_after(&snapshot.set.name, label);
+        let name = if is_name { label.to_owned() } else { revision_name(&snapshot.set.name, label) };
         let found =
             match self.apiserver.read::<RevisionObject>(Verb::Get, At::one(Kind::Revision, &namespace, &name)).await {
                 Ok(found) => found,

@@ -196,7 +196,7 @@ fn is_turned_round(record: &ContainerRecord, container: &ContainerFacts) -> bool
 }
 
 /// A container that was to be ended does not run any more by then.
-fn latest(state: &InPlaceState) -> Timestamp {
+pub(super) fn latest(state: &InPlaceState) -> Timestamp {
     later(state.patched_at, state.termination_grace_seconds.saturating_add(KUBELET_LATENCY_SECONDS))
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::decision::InPlacePatch;
 use super::image::{may_be_another_tag, may_be_same_image, same_reference};
-use super::progress::{Evidence, of_container};
+use super::progress::{Evidence, latest, of_container};
 use crate::model::{Amount, ContainerFacts, PodFacts, Resources};
 
 /// What a Pod's `terminationGracePeriodSeconds` is where nobody gave one.
@@ -82,12 +82,14 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl InPlaceState {
-    /// When the last of the containers that were started since the patch was started.
+    /// When the last of the containers that the patch had started was started. One that was started after the time of an
+    /// ending came back by itself later.
     pub fn rebuilt_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let rebuilt = pod.containers.iter().filter(|container| {
             self.containers.get(&container.name).is_some_and(|record| record.container_id != container.container_id)
         });
-        rebuilt.filter_map(|container| container.running?.since).max()
+        let last = latest(self);
+        rebuilt.filter_map(|container| container.running?.since).filter(|since| *since <= last).max()
     }
 }
 

@@ -12,7 +12,9 @@ use super::view::{Slot, View};
 use crate::api::Disruption;
 use crate::api::names;
 use crate::inplace::patch::{fence_patch, gate_patch};
+use crate::inplace::progress::What;
 use crate::inplace::state::InPlaceState;
+use crate::inplace::{Progress, progress};
 use crate::model::pod::is_newer;
 use crate::model::{Gate, LivePod, Ordinal, PodFacts, Snapshot, ValidSpec};
 
@@ -187,6 +189,9 @@ impl Draft {
         // One that a hook keeps from being available is nothing that the others would miss. It may serve all the same, and
         // the budget may have been larger when it and others were taken down.
         let counts = context.view.hooks.let_count(pod);
+        if entry.is_none() && self.ledger.len() >= budget {
+            return false;
+        }
         if !under_way {
             let ordinal = slot.ordinal;
             let down = if counts { self.unavailable_besides(ordinal) } else { self.down_besides(context, ordinal) };
@@ -219,7 +224,6 @@ impl Draft {
                 self.ask_live(context, slot.ordinal);
                 return false;
             }
-            None if self.ledger.len() >= budget => return false,
             None => self.ledger.push(disruption(context, slot, pod)),
         }
         self.unavailable.insert(slot.ordinal);
@@ -267,7 +271,7 @@ impl Draft {
         let down: Vec<Ordinal> = others
             .filter(|entry| context.spec.slots.contains(entry.ordinal))
             .filter(|entry| match context.snapshot.answers.live_pods.get(&entry.ordinal) {
-                Some(LivePod::Found(pod)) => !is_over_but_for_hooks(context, entry, pod),
+                Some(LivePod::Found(pod)) => !serves_again(context, entry, pod),
                 Some(LivePod::Gone) | None => true,
             })
             .map(|entry| entry.ordinal)
@@ -347,6 +351,19 @@ fn is_over(context: Context<'_>, entry: &Disruption, pod: Option<&PodFacts>) -> 
     context.view.is_available(pod) && is_over_but_for_hooks(context, entry, pod)
 }
 
+/// Whether the Pod of an entry is as available as one that nobody took down, whatever its hook says. One whose node has no
+/// room for a resize serves meanwhile.
+fn serves_again(context: Context<'_>, entry: &Disruption, pod: &PodFacts) -> bool {
+    let resizes = matches!(progress(pod, context.view.now), Progress::Waiting(waiting) if waiting.what == What::Resize);
+    let available = pod.is_available(context.view.min_ready_seconds, context.view.now);
+    is_over_but_for_hooks(context, entry, pod)
+        || (has_moved(entry, pod)
+            && available
+            && resizes
+            && !matches!(pod.gate, Gate::Closed { .. })
+            && !is_resize_pending(entry, pod))
+}
+
 /// The same for an ordinal that is wanted, whatever its hook says.
 fn is_over_but_for_hooks(context: Context<'_>, entry: &Disruption, pod: &PodFacts) -> bool {
     let now = context.view.now;
@@ -367,8 +384,7 @@ fn is_resize_pending(entry: &Disruption, pod: &PodFacts) -> bool {
 
 /// A Pod whose containers are, or are about to be, re-created in place.
 pub fn is_under_way(context: Context<'_>, pod: &PodFacts) -> bool {
-    matches!(pod.gate, Gate::Closed { .. })
-        || crate::inplace::progress(pod, context.view.now) != crate::inplace::Progress::Done
+    matches!(pod.gate, Gate::Closed { .. }) || progress(pod, context.view.now) != Progress::Done
 }
 
 /// The target of an action on a Pod.

@@ -52,6 +52,8 @@ pub struct UpdateOutlook {
     /// Their names and UIDs, the first to be updated first.
     pub pods: Vec<(Box<str>, Box<str>)>,
     pub pace: Pace,
+    /// The revision label that they have.
+    pub from: Box<str>,
     /// The hash of the revision that they come to.
     pub revision: Box<str>,
     /// What is changed, in the planner's words.
@@ -219,14 +221,16 @@ fn add_to_updates(
         return;
     };
     let resize = resize.map(|resize| canonical::text(&resize.patch).into());
-    let alike = |update: &&mut UpdateOutlook| update.pace == patch.pace && update.reason == reason;
+    let from: Box<str> = member.pod.revision_label().into();
+    let alike =
+        |update: &&mut UpdateOutlook| update.pace == patch.pace && update.reason == reason && update.from == from;
     if let Some(known) = updates.iter_mut().find(alike) {
         known.pods.push(named);
         return;
     }
     let dry_run =
         Question::Update { target, revision: revision.clone(), resize, patch: canonical::text(&whole).into() };
-    updates.push(UpdateOutlook { pods: vec![named], pace: patch.pace, revision, reason, dry_run });
+    updates.push(UpdateOutlook { pods: vec![named], pace: patch.pace, from, revision, reason, dry_run });
 }
 
 /// Puts the Pod beside those of its revision. One field that one of them cannot take is taken by none.

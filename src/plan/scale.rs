@@ -99,15 +99,15 @@ fn create_at_once(context: Context<'_>, draft: &mut Draft) {
     }
 }
 
-/// One at a time: a Pod is made when all lower ones are available. One that the rollout took down comes back whatever the
-/// hooks of lower ones that serve may say: they may be waiting for it.
+/// One at a time: a Pod is made when all lower ones are available. Those up to the last one that the rollout took down come
+/// back whatever the hooks of lower ones that serve may say: they may be waiting for it.
 fn create_in_order(context: Context<'_>, draft: &mut Draft) {
     let view = context.view;
     let mut hooks_wait = false;
     for slot in &view.slots {
         match &slot.holder {
             Holder::Nobody => {
-                if !hooks_wait || draft.ledger.iter().any(|entry| entry.ordinal == slot.ordinal) {
+                if !hooks_wait || draft.ledger.iter().any(|entry| entry.ordinal >= slot.ordinal) {
                     create(context, draft, slot);
                 }
                 return;

@@ -48,6 +48,7 @@ pub enum Mutant {
     NoReadYourWrites,
     HooksUnseen,
     NoNoteBeforeResize,
+    NothingHeard,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
@@ -131,6 +132,11 @@ impl World {
             Mutant::TerminatingPodsUnseen => {
                 for pod in snapshot.pods.values_mut().filter(|pod| pod.is_terminating()) {
                     *pod = changed(pod, |pod| pod.deletion = None);
+                }
+            }
+            Mutant::NothingHeard => {
+                for pod in snapshot.pods.values_mut() {
+                    *pod = changed(pod, |pod| pod.heard_since = None);
                 }
             }
             // It takes every update in place for done.

@@ -123,8 +123,8 @@ fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Resul
         match action {
             Action::CreatePod { ordinal, name, .. } => {
                 let lower = spec.slots.ordinals().iter().take_while(|other| *other < ordinal);
-                // One that the rollout took down comes back, whatever the hooks of those that serve say.
-                let comes_back = plan.status.disrupted.iter().any(|entry| entry.ordinal == *ordinal);
+                // Up to the last one that the rollout took down they come back, whatever the hooks of those that serve say.
+                let comes_back = plan.status.disrupted.iter().any(|entry| entry.ordinal >= *ordinal);
                 let serves = |other| {
                     pod_of(snapshot, other).is_some_and(|pod| pod.is_available(spec.min_ready_seconds, snapshot.now))
                 };

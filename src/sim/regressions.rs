@@ -249,6 +249,29 @@ fn another_tag_of_the_same_image_is_not_taken_for_the_new_one() {
     }
 }
 
+/// The same, where the node is lost before its kubelet has told of the container in between: when it is back its kubelet has
+/// heard of the last patch, the container started long ago, and it is about to be ended.
+#[test]
+fn a_container_of_another_tag_is_waited_for_from_when_its_kubelet_was_seen_to_have_heard() {
+    let mut set = set(1, json!({}));
+    set["template"] = template("A");
+    let swarm = Swarm { status_lag_ms: 2000, ..calm(1, 5) };
+    let mut noticed = false;
+    for (at, pause) in
+        [600, 1500, 2400].into_iter().flat_map(|at| (100..2500).step_by(300).map(move |pause| (at, pause)))
+    {
+        let lost = at + pause;
+        let nodes = |step: fn(usize) -> Step, at: i64| (0..3).map(move |node| (at, step(node)));
+        let mut story = vec![(at, use_template("same digest"))];
+        story.extend(nodes(Step::LoseNode, lost));
+        story.push((lost + 300, use_template("A")));
+        story.extend(nodes(Step::FindNode, lost + 60 * SECOND));
+        tell(4, &swarm, &set, &story);
+        noticed |= try_out(4, &swarm, &set, &story, Some(Mutant::NothingHeard)).is_err();
+    }
+    assert!(noticed, "without what was heard it goes wrong");
+}
+
 /// There and back while the old container is being ended: a kubelet that does so observes no newer spec meanwhile, which
 /// is how the Pod is known to be still out of service. The simulated one once said that it had.
 #[test]

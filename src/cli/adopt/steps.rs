@@ -81,6 +81,7 @@ impl Work {
         let Some(record) = moving.hand_over(self, 6).await? else { return Ok(moving.new.get(&moving.name).await?) };
         let (pods, claims) = moving.taken::<Adoption>().await?;
         say(&format!("5/6   {} and {} have their new owner", counted(pods, "Pod"), counted(claims, "claim")));
+        moving.patience.until(async || self.seen_by_the_manager().await).await?;
         let looked = moving.patience.while_it_moves(RELABEL_LIMIT, async || self.up_to_date(&record).await).await?;
         if let Moved::Still(different) = looked {
             return Err(CliError::Failed(format!(
@@ -96,6 +97,13 @@ impl Work {
         let pods = facts::pods(&moving.session, &set).await?;
         say(&format!("6/6   {}; rollouts go on as the set says", ended(&set, &pods, &record)));
         Ok(set)
+    }
+
+    /// How long that takes says nothing of the Pods.
+    async fn seen_by_the_manager(&self) -> Result<Look<()>, CliError> {
+        let set = self.moving.new.get(&self.moving.name).await?;
+        let told = "the manager has not seen the set yet".to_owned();
+        Ok(if is_observed(&set) { Look::Done(()) } else { Look::Waiting(told) })
     }
 
     /// Whether the Pods are on the set's revision.
@@ -157,6 +165,19 @@ impl Transfer for Work {
             complete,
         };
         Ok((wanted.object, record))
+    }
+
+    fn spoilt(&self, wanted: &DynamicObject, new: &DynamicObject) -> Option<String> {
+        let paused =
+            |set: &DynamicObject| set.data.pointer("/spec/updateStrategy/rollingUpdate/paused") == Some(&json!(true));
+        let is_resumed = self.force == Force::Stop && paused(wanted) && !paused(new);
+        is_resumed.then(|| {
+            let name = &self.moving.name;
+            format!(
+                "{} was resumed before it has the Pods: kubectl asts rollout pause {name}, and call again",
+                self.moving.new_shown()
+            )
+        })
     }
 
     /// With `--force` whatever moves goes on under the new set.

@@ -178,9 +178,11 @@ impl View {
         let (width, height) = size().unwrap_or((80, 24));
         let lines = self.frame(width, height, Timestamp::now());
         // Line by line over what is there, so that nothing flickers.
-        let mut text = String::from("\x1b[H");
-        text += &lines.iter().map(|line| format!("{line}\x1b[K")).collect::<Vec<_>>().join("\r\n");
-        text += "\x1b[J";
+        // Each is wiped before it is written: behind one as wide as the screen its last letter would be wiped.
+        let mut text = String::from("\x1b[?2026h\x1b[H");
+        text += &lines.iter().map(|line| format!("\x1b[K{line}")).collect::<Vec<_>>().join("\r\n");
+        text += if lines.len() < height { "\r\n\x1b[J" } else { "" };
+        text += "\x1b[?2026l";
         let mut output = std::io::stdout();
         output.write_all(text.as_bytes())?;
         Ok(output.flush()?)

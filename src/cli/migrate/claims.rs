@@ -21,9 +21,36 @@ pub async fn of_pods(moving: &Moving, set: &DynamicObject) -> Result<Vec<Persist
         return Ok(Vec::new());
     }
     let pods = facts::pods(&moving.session, set).await?;
-    let wanted = wanted(set, &moving.name, &pods.keys().copied().collect());
+    of_ordinals(moving, set, &pods.keys().copied().collect()).await
+}
+
+/// Those of the Pods that belong to the set.
+pub async fn of_own_pods(moving: &Moving, set: &DynamicObject) -> Result<Vec<PersistentVolumeClaim>, CliError> {
+    if templates(set).is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pods = facts::pods(&moving.session, set).await?;
+    pods.retain(|_, pod| facts::is_controlled_by(&pod.metadata, facts::uid(&set.metadata)));
+    of_ordinals(moving, set, &pods.keys().copied().collect()).await
+}
+
+async fn of_ordinals(
+    moving: &Moving,
+    set: &DynamicObject,
+    ordinals: &BTreeSet<Ordinal>,
+) -> Result<Vec<PersistentVolumeClaim>, CliError> {
     let mut found = listed(&moving.session).await?;
-    Ok(wanted.iter().filter_map(|name| found.remove(name)).collect())
+    Ok(wanted(set, &moving.name, ordinals).iter().filter_map(|name| found.remove(name)).collect())
+}
+
+/// Whether a set of this name takes the claim as one that goes with it: neither does with one that is being deleted, was
+/// made for another set, or has another controller.
+pub fn may_be_owned(claim: &PersistentVolumeClaim, set_name: &str) -> bool {
+    let metadata = &claim.metadata;
+    let made_for = metadata.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_SET_ANNOTATION));
+    !facts::is_terminating(metadata)
+        && made_for.is_none_or(|made_for| made_for == set_name)
+        && facts::controller(metadata).is_none()
 }
 
 pub fn is_owned_by(claim: &PersistentVolumeClaim, uid: &str) -> bool {

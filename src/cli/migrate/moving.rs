@@ -61,6 +61,9 @@ pub trait Transfer {
         earlier: Option<&Self::Record>,
     ) -> Result<(DynamicObject, Self::Record), CliError>;
 
+    /// Why the new set would not leave the Pods as they are: somebody has changed it since it was made as `wanted` says.
+    fn spoilt(&self, wanted: &DynamicObject, new: &DynamicObject) -> Option<String>;
+
     /// Why the old set must not be deleted yet, though its new one is there.
     fn hold(&self, old: &DynamicObject, new: &DynamicObject, pods: &Pods) -> Option<String>;
 }
@@ -110,6 +113,7 @@ impl Moving {
 
     /// Steps 1 to 4: the new set is there, the old one gone. `None`: nothing was left to be done.
     pub async fn hand_over<T: Transfer>(&self, transfer: &T, last: u8) -> Result<Option<T::Record>, CliError> {
+        let mut begun = false;
         let told = Cell::new(0);
         let tell = |step: u8, line: String| {
             if told.get() < step {
@@ -125,6 +129,10 @@ impl Moving {
                     tell(4, format!("{} is deleted, its Pods are left", self.old_shown()));
                     return Ok(Some(record));
                 }
+                Stage::Fresh(_) if begun => {
+                    let (old, new) = (self.old_shown(), self.new_shown());
+                    return Err(CliError::Failed(format!("{new} was deleted by somebody else meanwhile; {old} stays")));
+                }
                 Stage::Fresh(old) => {
                     let met = self.make(transfer, &old).await?;
                     self.after(met, &self.new_shown()).await?;
@@ -132,6 +140,7 @@ impl Moving {
                 }
                 Stage::Begun { old, new, record } => (old, new, record),
             };
+            begun = true;
             tell(1, format!("{} is made, and touches no Pod that is there", self.new_shown()));
             let pods = self.pods(&old).await?;
             let (wanted, record) = transfer.wanted(&old, &pods, Some(&found))?;
@@ -146,7 +155,7 @@ impl Moving {
             let met = match self.claims_let_go(uid(&old.metadata)).await? {
                 Some(old) => {
                     tell(3, format!("no claim goes with {}", self.old_shown()));
-                    self.delete(transfer, &record, old).await?
+                    self.delete(transfer, &record, old, uid(&new.metadata)).await?
                 }
                 None => Met::No,
             };
@@ -234,7 +243,8 @@ impl Moving {
                     writes::merge(&self.old, &old, retention::let_go()).await?;
                     return Ok(Look::Waiting(format!("whenDeleted of {} is not Retain yet", self.old_shown())));
                 }
-                let claims = claims::of_pods(self, &old).await?;
+                // Those of Pods that were made anew for the new set are let go when the old one is deleted.
+                let claims = claims::of_own_pods(self, &old).await?;
                 let held = claims.iter().find(|claim| is_owned_by(claim, set_uid));
                 Ok(match held.and_then(|claim| claim.metadata.name.as_deref()) {
                     Some(claim) => Look::Waiting(format!("claim {claim} still goes with {}", self.old_shown())),
@@ -245,19 +255,49 @@ impl Moving {
     }
 
     /// Deletes the old set as the new one was made from it, and as it stands still.
-    async fn delete<T: Transfer>(&self, transfer: &T, record: &T::Record, old: DynamicObject) -> Result<Met, CliError> {
+    async fn delete<T: Transfer>(
+        &self,
+        transfer: &T,
+        record: &T::Record,
+        old: DynamicObject,
+        taker: &str,
+    ) -> Result<Met, CliError> {
         let pods = self.pods(&old).await?;
-        let (_, now) = transfer.wanted(&old, &pods, Some(record))?;
+        let (wanted, now) = transfer.wanted(&old, &pods, Some(record))?;
         if now.giver().spec != record.giver().spec {
             return Ok(Met::No);
         }
         self.stands_still(transfer, &old).await?;
-        let delete = async || writes::delete_orphaning(&self.old, &old).await.map(Look::Done);
+        let delete = async || {
+            self.is_there_to_take(transfer, record, &wanted, taker).await?;
+            writes::delete_orphaning(&self.old, &old).await.map(Look::Done)
+        };
         let met = self.patience.until(delete).await?;
         if met == Met::Yes {
             self.gone(&record.giver().uid).await?;
         }
         Ok(met)
+    }
+
+    /// The new set, as late as it can be looked at: without it the Pods would be nobody's.
+    async fn is_there_to_take<T: Transfer>(
+        &self,
+        transfer: &T,
+        record: &T::Record,
+        wanted: &DynamicObject,
+        taker: &str,
+    ) -> Result<(), CliError> {
+        let new = self.new.get_opt(&self.name).await?;
+        let is_taker = |new: &DynamicObject| {
+            uid(&new.metadata) == taker
+                && !facts::is_terminating(&new.metadata)
+                && record::read::<T::Record>(new).is_some_and(|found| found.giver() == record.giver())
+        };
+        let why = match new.filter(is_taker) {
+            Some(new) => transfer.spoilt(wanted, &new),
+            None => Some(format!("{} was deleted or changed by somebody else meanwhile", self.new_shown())),
+        };
+        why.map_or(Ok(()), |why| Err(CliError::Failed(format!("{why}; {} stays", self.old_shown()))))
     }
 
     async fn stands_still<T: Transfer>(&self, transfer: &T, old: &DynamicObject) -> Result<(), CliError> {
@@ -324,7 +364,7 @@ impl Moving {
             if is_owned_by(claim, &record.giver().uid) {
                 return Ok(Look::Waiting(format!("claim {name} still names {} as its owner", self.old_shown())));
             }
-            if goes_with_set && !is_owned_by(claim, set_uid) {
+            if goes_with_set && !is_owned_by(claim, set_uid) && claims::may_be_owned(claim, &self.name) {
                 return Ok(Look::Waiting(format!("claim {name} is to go with {} and does not yet", self.new_shown())));
             }
         }

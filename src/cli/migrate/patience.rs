@@ -9,8 +9,8 @@ use crate::cli::error::{CliError, of_client};
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// How long a look may take. A connection can be dead without an end; what was begun is found by the next look.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
-/// So much later what does not look at the time itself is ended.
-const GRACE: Duration = Duration::from_millis(500);
+/// So much later what does not look at the time itself is ended: what is to be said at the end has its time too.
+const GRACE: Duration = Duration::from_secs(6);
 const NO_ANSWER: &str = "the apiserver does not answer";
 
 /// Until when to wait; `--timeout`, from the start of the call.

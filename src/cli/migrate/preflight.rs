@@ -61,7 +61,8 @@ pub fn retained(old: &DynamicObject, shown: &str, findings: &mut Findings) {
     } else if retention::is_noted(old) {
         findings.note(format!(
             "whenDeleted was Delete before an earlier call set it to Retain, and the new set has Delete again. To keep Retain: \
-             kubectl annotate {shown} {}-",
+             kubectl -n {} annotate {shown} {}-",
+            old.metadata.namespace.as_deref().unwrap_or_default(),
             retention::NOTE
         ));
     }

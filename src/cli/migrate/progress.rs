@@ -18,7 +18,8 @@ pub async fn steps_done<R: Record>(moving: &Moving) -> Result<usize, CliError> {
             if !is_observed(&new) || facts::text(&new, "/status/updateRevision").is_none() {
                 return Ok(1);
             }
-            let held = claims::of_pods(moving, &old).await?.iter().any(|claim| is_owned_by(claim, uid(&old.metadata)));
+            let held =
+                claims::of_own_pods(moving, &old).await?.iter().any(|claim| is_owned_by(claim, uid(&old.metadata)));
             return Ok(if held || retention::deletes_claims(&old) { 2 } else { 3 });
         }
     };

@@ -4,7 +4,7 @@ use kube::api::DynamicObject;
 
 use super::facts::{is_terminating, uid};
 use super::kinds::SetKind;
-use super::record::{Record, read};
+use super::record::{Adoption, Record, Release, read};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage<R> {
@@ -44,6 +44,12 @@ pub fn of<R: Record>(
             said(format!("{}/{} is being deleted", from.shown, named(&old)))
         }
         (Some(old), None, _) => Ok(Stage::Fresh(Box::new(old))),
+        (Some(old), Some(_), None) if takes_over(&old) => said(format!(
+            "{}/{name} is taking over from {}/{name}: call that command again to end it, or give it up first",
+            from.shown,
+            to.shown,
+            name = named(&old)
+        )),
         (Some(_), Some(new), None) => said(format!(
             "{}/{} exists already, and was not made for this: the Pods cannot go to it. If nobody needs it, delete it with \
              --cascade=orphan",
@@ -71,6 +77,12 @@ pub fn of<R: Record>(
     }
 }
 
+/// A hand-over the other way is under way.
+fn takes_over(set: &DynamicObject) -> bool {
+    let annotations = set.metadata.annotations.as_ref();
+    [Adoption::ANNOTATION, Release::ANNOTATION].iter().any(|key| annotations.is_some_and(|all| all.contains_key(*key)))
+}
+
 fn named(object: &DynamicObject) -> &str {
     object.metadata.name.as_deref().unwrap_or_default()
 }
@@ -81,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::cli::migrate::kinds::{KRUISE, NATIVE, OURS};
-    use crate::cli::migrate::record::{Adoption, Giver};
+    use crate::cli::migrate::record::Giver;
 
     fn object(metadata: Value) -> DynamicObject {
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
@@ -127,6 +139,9 @@ mod tests {
         };
         assert_eq!(stop(NATIVE, None, None), "not found");
         assert!(stop(NATIVE, Some(old("old")), Some(new(None))).contains("exists already"));
+        let mut taking = old("old");
+        taking.metadata.annotations = Some([(Release::ANNOTATION.to_owned(), String::new())].into());
+        assert!(stop(NATIVE, Some(taking), Some(new(None))).contains("is taking over from"));
         assert!(stop(NATIVE, Some(old("other")), Some(new(Some(&record())))).contains("another was made"));
         assert!(stop(KRUISE, None, Some(new(Some(&record())))).contains("takes over from statefulset.apps"));
         assert!(stop(NATIVE, Some(going(old("old"))), None).contains("is being deleted"));

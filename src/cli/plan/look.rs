@@ -205,7 +205,10 @@ impl<'a> Look<'a> {
             match self.took(at, target, patch).await? {
                 Took::Yes => {}
                 Took::CannotTell => self.note(&what, "a webhook knows no dry runs", "it does"),
-                Took::Denied { refused: Refused::Forbidden, message } => self.note(&what, &message, "it does"),
+                // This user's rights are not the manager's. What else is forbidden is so for both, such as too much memory.
+                Took::Denied { refused: Refused::Forbidden, message } if message.contains("cannot patch resource") => {
+                    self.note(&what, &message, "it does");
+                }
                 Took::No(message) => {
                     // What follows is the difference of the two Pods as the apiserver knows them.
                     let message: Box<str> = message.lines().next().unwrap_or_default().into();

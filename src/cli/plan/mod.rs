@@ -39,8 +39,9 @@ use look::{Look, Settings};
 use propose::{Applying, Change, Proposal};
 use report::{Found, Report};
 
-/// Rounds of questions before it is given up.
+/// Rounds of questions before it is given up, beside those in which Pods are asked for, so many at once.
 const ROUNDS_MAX: usize = 16;
+const PODS_A_ROUND: usize = 16;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -281,7 +282,8 @@ fn refusal(explained: &Explained) -> Option<String> {
 
 /// Decides again and again, until the cluster has answered all that there is to ask.
 async fn decide(look: &mut Look<'_>, snapshot: &mut Snapshot) -> Result<(Explained, Forecast), CliError> {
-    for _ in 0..ROUNDS_MAX {
+    let rounds = ROUNDS_MAX + snapshot.pods.len().div_ceil(PODS_A_ROUND);
+    for _ in 0..rounds {
         let mut explained = explain(snapshot);
         match &mut explained {
             Explained::Ask(questions) => {
@@ -301,5 +303,5 @@ async fn decide(look: &mut Look<'_>, snapshot: &mut Snapshot) -> Result<(Explain
             Forecasted::Known(forecast) => return Ok((explained, *forecast)),
         }
     }
-    Err(CliError::Failed(format!("the planner still asks after {ROUNDS_MAX} rounds of answers")))
+    Err(CliError::Failed(format!("the planner still asks after {rounds} rounds of answers")))
 }

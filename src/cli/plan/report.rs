@@ -191,11 +191,13 @@ pub fn report(found: Found<'_>) -> Report {
     let fields: Vec<FieldReport> = found.explanation.map(fields).unwrap_or_default();
     let changes = !waves.is_empty() || !claims.is_empty() || !found.spec_fields.is_empty() || !fields.is_empty();
     let changes = changes || !found.exists || found.explanation.is_some_and(|it| it.update.is_new);
-    summary.exit_code = match (&refused, changes, summary.recreated + summary.removed) {
+    let is_waiting = |pod: &PodReport| pod.held_by == Some("waiting") && pod.would == Some(PodAction::Recreate);
+    let recreates = summary.recreated + summary.removed > 0 || pods.iter().any(is_waiting);
+    summary.exit_code = match (&refused, changes, recreates) {
         (Some(_), _, _) => 1,
         (None, false, _) => 0,
-        (None, true, 0) => 2,
-        (None, true, _) => 3,
+        (None, true, false) => 2,
+        (None, true, true) => 3,
     };
     let mut notes = assumptions(forecast);
     notes.extend(without_gate(&found, &pods));

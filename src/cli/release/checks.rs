@@ -15,6 +15,7 @@ use crate::cli::migrate::kinds::{NATIVE, OURS};
 use crate::cli::migrate::moving::{Pods, outdated};
 use crate::cli::migrate::preflight::{self, Verdict};
 use crate::cli::migrate::record::Adoption;
+use crate::cli::migrate::retention;
 use crate::cli::migrate::surroundings;
 
 const RIGHTS: [Right; 9] = [
@@ -60,8 +61,10 @@ pub async fn look(work: &Work, old: &DynamicObject, taker: Option<&DynamicObject
         None => findings.fine(format!("{} there, all on the newest revision", counted(pods.len(), "Pod"))),
     }
     let unready = pods.values().filter(|pod| !facts::is_ready(pod)).count();
-    if unready > 0 {
-        findings.note(format!("{} not Ready", counted(unready, "Pod")));
+    match waits_for_ready(old, &pods) {
+        Some(why) => findings.refuse(why),
+        None if unready > 0 => findings.note(format!("{} not Ready", counted(unready, "Pod"))),
+        None => {}
     }
     acceptance(work, old, taker, &mut findings).await?;
     let uids: Vec<&str> = [Some(old), taker].into_iter().flatten().map(|set| uid(&set.metadata)).collect();
@@ -143,6 +146,22 @@ pub fn moves(set: &DynamicObject, taker: Option<&DynamicObject>, pods: &Pods) ->
     }
     let disrupted = set.data.pointer("/status/disrupted").and_then(Value::as_array);
     disrupted.filter(|list| !list.is_empty()).map(|list| format!("{} not known to be back", counted(list.len(), "Pod")))
+}
+
+/// Why the StatefulSet would never take all claims: in order, it goes no further than to the first Pod that is not Ready.
+pub fn waits_for_ready(set: &DynamicObject, pods: &Pods) -> Option<String> {
+    let is_ordered = facts::text(set, "/spec/podManagementPolicy") != Some("Parallel");
+    let has_claims = set.data.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    let takes_claims =
+        retention::deletes_claims(&retention::as_users(set)) && has_claims.is_some_and(|all| !all.is_empty());
+    let unready: Vec<&str> = pods.values().filter(|pod| !facts::is_ready(pod)).map(facts::name).collect();
+    (is_ordered && takes_claims && !unready.is_empty()).then(|| {
+        format!(
+            "not Ready: {}. With OrderedReady a StatefulSet takes no claims behind such a Pod, which whenDeleted: Delete asks \
+             for: mend them first, or set whenDeleted to Retain",
+            some_of(unready)
+        )
+    })
 }
 
 /// The label of Pods on the newest revision.
@@ -227,6 +246,24 @@ mod tests {
             let found = told(set, vec![pod(0), second]);
             assert!(found.as_ref().is_some_and(|found| found.contains(why)), "{why}: {found:?}");
         }
+    }
+
+    #[test]
+    fn claims_that_a_native_set_would_never_take_are_refused() {
+        let spec = json!({
+            "replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"},
+        });
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let waits = |spec: &Value, conditions: &Value| {
+            let set: DynamicObject = serde_json::from_value(changed(set(), "/spec", spec.clone())).unwrap();
+            let pod = changed(pod(0), "/status/conditions", conditions.clone());
+            waits_for_ready(&set, &Pods::from([(0, serde_json::from_value(pod).unwrap())]))
+        };
+        assert!(waits(&spec, &json!([])).is_some_and(|why| why.contains("not Ready: web-0")));
+        assert_eq!(waits(&spec, &ready), None);
+        assert_eq!(waits(&changed(spec.clone(), "/podManagementPolicy", json!("Parallel")), &json!([])), None);
+        assert_eq!(waits(&changed(spec, "/volumeClaimTemplates", json!([])), &json!([])), None);
     }
 
     #[test]

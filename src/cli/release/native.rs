@@ -66,6 +66,11 @@ pub fn shaped(set: &Value) -> Result<Native, CliError> {
     })
 }
 
+/// A template as [`shaped`] has it.
+pub fn template_of(given: &Value) -> Value {
+    template(Some(given), &mut Vec::new())
+}
+
 /// Our gate in a template would keep the native set's new Pods from ever being Ready.
 fn template(given: Option<&Value>, lost: &mut Vec<Remark>) -> Value {
     let mut template = given.cloned().unwrap_or_default();

@@ -1,9 +1,11 @@
 //! A release: how the native set is made, what its Pods need to stay as they are, and how it ends.
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Api;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::checks::{moves, revision};
+use super::checks::{moves, revision, waits_for_ready};
 use super::history;
 use super::native::{self, Native};
 use crate::api::names;
@@ -17,7 +19,11 @@ use crate::cli::migrate::record::{Giver, Release};
 use crate::cli::migrate::retention;
 use crate::cli::migrate::writes;
 use crate::cli::output::say;
-use crate::model::revision::hash;
+use crate::inplace::differences;
+use crate::model::revision::{hash, revision_name};
+
+/// With this strategy a native set leaves its Pods alone.
+const ON_DELETE: &str = "OnDelete";
 
 /// What is done, in order.
 pub const DESCRIPTIONS: [&str; 7] = [
@@ -67,7 +73,7 @@ impl Work {
             revision: revision(old).unwrap_or_default().to_owned(),
             update_strategy: object["spec"]["updateStrategy"].take(),
         };
-        object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        object["spec"]["updateStrategy"] = json!({"type": ON_DELETE});
         let object = serde_json::from_value(object)
             .map_err(|error| CliError::Failed(format!("{}: {error}", self.moving.old_shown())))?;
         Ok((object, record))
@@ -112,6 +118,18 @@ impl Work {
         Ok(set)
     }
 
+    /// What the Pods were made from, in the native shape; `None` where the revision is gone.
+    async fn template_of(&self, record: &Release) -> Result<Option<Value>, CliError> {
+        let moving = &self.moving;
+        let api: Api<ControllerRevision> = Api::namespaced(moving.session.client.clone(), &moving.session.namespace);
+        let revision = api.get_opt(&revision_name(&moving.name, &record.revision)).await?;
+        let data = revision.and_then(|revision| revision.data);
+        Ok(data.and_then(|data| data.0.pointer("/spec/template").cloned()).map(|mut template| {
+            template.as_object_mut().map(|fields| fields.remove("$patch"));
+            native::template_of(&template)
+        }))
+    }
+
     /// Gives each Pod of the set's last revision the label of the native one.
     async fn relabel(&self, record: &Release) -> Result<Look<()>, CliError> {
         let moving = &self.moving;
@@ -119,6 +137,9 @@ impl Work {
         let Some(update) = facts::text(&set, "/status/updateRevision").filter(|_| is_observed(&set)) else {
             return Ok(Look::Waiting(format!("the controller of {} has not seen it", moving.new_shown())));
         };
+        if let Some(path) = other_template(self.template_of(record).await?.as_ref(), &set) {
+            return Err(CliError::Failed(changed_template(&moving.new_shown(), &path)));
+        }
         let pods = facts::pods(&moving.session, &set).await?;
         let mut left = None;
         for pod in pods.values().filter(|pod| !facts::is_terminating(&pod.metadata)) {
@@ -154,6 +175,19 @@ impl Work {
     }
 }
 
+/// The first field in which the set's template is not this one.
+fn other_template(made_of: Option<&Value>, set: &DynamicObject) -> Option<String> {
+    let found = differences(made_of?, set.data.pointer("/spec/template")?);
+    found.first().map(|difference| difference.path.to_string())
+}
+
+fn changed_template(shown: &str, path: &str) -> String {
+    format!(
+        "the template of {shown} is not the one that the Pods were made from ({path}): somebody changed it since it was made. \
+         Set it back and call again; until then it is {ON_DELETE}, and no Pod is made anew"
+    )
+}
+
 impl Transfer for Work {
     type Record = Release;
 
@@ -170,7 +204,21 @@ impl Transfer for Work {
         self.made_of(old, shape)
     }
 
+    fn spoilt(&self, wanted: &DynamicObject, new: &DynamicObject) -> Option<String> {
+        let shown = self.moving.new_shown();
+        let strategy = facts::text(new, "/spec/updateStrategy/type").unwrap_or_default();
+        if strategy != ON_DELETE {
+            return Some(format!(
+                "{shown} has the strategy {strategy} and not {ON_DELETE} any more, with which it was made: it would make every \
+                 Pod anew. Set it back and call again; the strategy comes with the last step"
+            ));
+        }
+        other_template(wanted.data.pointer("/spec/template"), new).map(|path| changed_template(&shown, &path))
+    }
+
     fn hold(&self, old: &DynamicObject, new: &DynamicObject, pods: &Pods) -> Option<String> {
-        moves(old, Some(new), pods).map(|why| format!("{}: {why}", self.moving.old_shown()))
+        moves(old, Some(new), pods)
+            .or_else(|| waits_for_ready(old, pods))
+            .map(|why| format!("{}: {why}", self.moving.old_shown()))
     }
 }

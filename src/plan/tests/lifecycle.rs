@@ -509,7 +509,11 @@ fn a_pod_that_the_rollout_took_down_comes_back_whatever_the_hooks_of_lower_ones_
     in_state(&mut world.pods[0], HookState::PreparingNormal, 30);
     assert_eq!(moves(&world.plan()), [""; 0]);
     world.status.disrupted = vec![entry(1)];
-    assert_eq!(moves(&world.plan()), ["create web-1 -> PreparingNormal"]);
+    assert_eq!(moves(&world.plan()), ["create web-1 app:v2 -> PreparingNormal"]);
+    // Also what somebody else took away below it.
+    world.spec["replicas"] = 3.into();
+    world.status.disrupted = vec![entry(2)];
+    assert_eq!(moves(&world.plan()), ["create web-1 app:v2 -> PreparingNormal"]);
 }
 
 /// Both were told as condemned Pods, and let go; then their ordinals came back, and the rollout wants them.

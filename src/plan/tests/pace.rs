@@ -484,6 +484,32 @@ fn a_pod_that_was_never_ready_since_its_patch_is_known_by_its_kubelets_clock() {
     ));
 }
 
+/// Without a gate it is Ready until its old container ends; what it loses later is a readiness that it had.
+#[test]
+fn a_pod_without_a_gate_that_was_never_ready_since_its_containers_came_cannot_run() {
+    let cannot_run = |lost_at: i64, started_at: i64| {
+        let mut patched = pod(0, "app:v1");
+        patched.gate = Gate::Absent;
+        let rebuild = crate::inplace::Rebuild {
+            container: "app".into(),
+            image: None,
+            old_fields: "old".into(),
+            new_fields: "new".into(),
+        };
+        let update = crate::inplace::InPlacePatch { rebuild: vec![rebuild], ..Default::default() };
+        let state = crate::inplace::next_state(&patched, &update, "hash", at(500));
+        patched.in_place_state = Some(state.to_json().into());
+        patched.started_at = Some(at(900));
+        patched.ready = Some(ReadyFacts { status: false, since: Some(at(lost_at)) });
+        patched.containers[0].container_id = Some("containerd://new".into());
+        patched.containers[0].running = Some(Running { since: Some(at(started_at)) });
+        super::super::rollout::cannot_run(&patched, at(0))
+    };
+    assert!(cannot_run(490, 488), "lost when the old container ended");
+    assert!(!cannot_run(480, 488), "lost after the new one had come");
+    assert!(!cannot_run(60, 50), "its container crashed long after, and came back");
+}
+
 /// A resize that others asked for has no part in ours.
 #[test]
 fn a_resize_by_others_is_not_waited_for() {

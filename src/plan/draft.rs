@@ -186,15 +186,26 @@ impl Draft {
         let under_way =
             entry.as_ref().is_some_and(|entry| *entry.uid == *pod.uid && matches!(pod.gate, Gate::Closed { .. }));
         let budget = context.spec.rolling.max_unavailable.min(names::DISRUPTED_MAX);
-        // One that a hook keeps from being available is nothing that the others would miss. It may serve all the same, and
-        // the budget may have been larger when it and others were taken down.
+        // One that a hook keeps from being available is nothing that the others would miss, and one that has its slot goes on.
+        // It may serve all the same, and the budget may have been larger when it and others were taken down.
         let counts = context.view.hooks.let_count(pod);
         if entry.is_none() && self.ledger.len() >= budget {
             return false;
         }
         if !under_way {
-            let ordinal = slot.ordinal;
-            let down = if counts { self.unavailable_besides(ordinal) } else { self.down_besides(context, ordinal) };
+            let has_slot = entry.as_ref().is_some_and(|entry| *entry.uid == *pod.uid);
+            let down = match (counts, has_slot) {
+                (true, false) => self.unavailable_besides(slot.ordinal),
+                (true, true) => {
+                    let mut down = self.down_besides(context, slot.ordinal);
+                    let others = context.view.slots.iter().filter(|other| other.ordinal != slot.ordinal);
+                    down.extend(
+                        others.filter(|other| !context.view.slot_is_available(other)).map(|other| other.ordinal),
+                    );
+                    down.len()
+                }
+                (false, _) => self.down_besides(context, slot.ordinal).len(),
+            };
             if down >= budget {
                 return false;
             }
@@ -265,10 +276,10 @@ impl Draft {
         }
     }
 
-    /// How many other slots the ledger names, but for those that a live read shows to serve again, whatever their hooks say.
-    fn down_besides(&mut self, context: Context<'_>, ordinal: Ordinal) -> usize {
+    /// Which other slots the ledger names, but for those that a live read shows to serve again, whatever their hooks say.
+    fn down_besides(&mut self, context: Context<'_>, ordinal: Ordinal) -> BTreeSet<Ordinal> {
         let others = self.ledger.iter().filter(|entry| entry.ordinal != ordinal);
-        let down: Vec<Ordinal> = others
+        let down: BTreeSet<Ordinal> = others
             .filter(|entry| context.spec.slots.contains(entry.ordinal))
             .filter(|entry| match context.snapshot.answers.live_pods.get(&entry.ordinal) {
                 Some(LivePod::Found(pod)) => !serves_again(context, entry, pod),
@@ -283,7 +294,7 @@ impl Draft {
                 self.ask_live(context, entry.ordinal);
             }
         }
-        down.len()
+        down
     }
 
     fn ask_live(&mut self, context: Context<'_>, ordinal: Ordinal) {

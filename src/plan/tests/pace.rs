@@ -265,6 +265,31 @@ fn a_resize_that_the_node_cannot_do_is_told_and_given_up_after_its_time() {
     assert_eq!(condition(&plan, "InPlaceUpdateBlocked").0, "True");
 }
 
+/// Begun under a budget of two. The revert lowers it: neither of them serves less than the other, and each has its slot.
+#[test]
+fn resizes_without_room_are_taken_back_one_by_one_where_the_budget_was_lowered() {
+    let mut world = deferred(json!({}), 5);
+    let entry = world.status.disrupted[0].clone();
+    let stuck = &world.pods[2];
+    let (name, uid, id) =
+        (world.pods[1].name.clone(), world.pods[1].uid.clone(), world.pods[1].containers[0].container_id.clone());
+    let mut other = PodFacts { name, uid, ..stuck.clone() };
+    other.containers[0].container_id = id;
+    world.pods[1] = other;
+    world.status.disrupted.push(Disruption { ordinal: 1, uid: "uid-1".into(), ..entry });
+    change(&mut world, &with_cpu("1"));
+    assert!(!world.plan().questions.is_empty());
+    let live = |world: &World, ordinal: usize| {
+        (i64::try_from(ordinal).unwrap(), LivePod::Found(Arc::new(world.pods[ordinal].clone())))
+    };
+    world.answers.live_pods = [live(&world, 1), live(&world, 2)].into();
+    assert_eq!(deeds(&world.plan()), ["patch web-2"]);
+    // One that is down in truth goes on, and is waited for.
+    let down = PodFacts { ready: Some(ReadyFacts { status: false, since: Some(at(1)) }), ..world.pods[1].clone() };
+    world.answers.live_pods.insert(1, LivePod::Found(Arc::new(down)));
+    assert_eq!(deeds(&world.plan()), ["patch web-1"]);
+}
+
 #[test]
 fn where_the_cluster_serves_no_resizes_the_policy_decides_and_says_why() {
     for (rolling_update, deed) in

@@ -31,7 +31,8 @@ impl Heard {
 
 /// The generation of the last patch, where the kubelet has observed it and time has to show what it made of it.
 fn heard_generation(pod: &PodFacts) -> Option<i64> {
-    if !matches!(pod.gate, Gate::Closed { .. }) {
+    // One in service was waited for. A new Pod's gate may never have been turned.
+    if matches!(pod.gate, Gate::Open | Gate::Absent) {
         return None;
     }
     let observed = pod.observed_generation?;

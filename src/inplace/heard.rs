@@ -37,6 +37,7 @@ fn heard_generation(pod: &PodFacts) -> Option<i64> {
     }
     let observed = pod.observed_generation?;
     let state = InPlaceState::parse(pod.in_place_state.as_deref()?)?;
-    let takes_time = state.containers.values().any(|record| record.was_about_to_start());
+    let mut records = state.containers.values();
+    let takes_time = records.any(|record| record.was_about_to_start() || record.is_of_unknown_make());
     (takes_time && observed >= state.generation.min(pod.generation)).then_some(state.generation)
 }

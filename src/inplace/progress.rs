@@ -149,9 +149,11 @@ pub(super) fn of_container(
         return (container.running.is_none()).then(|| not_running(container, ever_ran));
     }
     if !other_id {
-        if record.wanted.is_some() && record.started.is_none() && container.running.is_some() {
-            // Nobody knows what it was started with: were it not what is wanted, it would be ended.
-            let latest = latest(state);
+        if record.is_of_unknown_make() && container.running.is_some() {
+            // Nobody knows what it was started with: were it not what is wanted, it would be ended, from when its kubelet has
+            // heard of it.
+            let ended = pod.heard_since.map(|heard| later(heard, state.termination_grace_seconds));
+            let latest = ended.map_or(latest(state), |ended| ended.max(latest(state)));
             let why = format!("container {name} may be the old one");
             return (now < latest).then(|| Evidence { look_again_at: Some(latest), ..unseen(why) });
         }

@@ -146,6 +146,15 @@ fn one_that_was_about_to_start_takes_its_time_from_when_its_kubelet_was_seen_to_
     let ended = "2026-01-01T00:03:05Z";
     assert_eq!(waiting(&back, "2026-01-01T00:03:04Z").look_again_at, Some(samples::time(ended)));
     assert_eq!(at(&seen(&mut heard, &pod, ended), ended), Progress::Done);
+    // Nor is one that nobody knows taken for what is wanted before it would have ended.
+    let unknown = state("Y", "app:A").replace(r#""image":"app:A""#, r#""image":"app:A","wanted":"new""#);
+    let unknown = seen(
+        &mut Heard::default(),
+        &PodFacts { in_place_state: Some(unknown.into()), ..pod.clone() },
+        "2026-01-01T00:03:00Z",
+    );
+    assert_eq!(waiting(&unknown, "2026-01-01T00:03:04Z").look_again_at, Some(samples::time(ended)));
+    assert_eq!(at(&unknown, ended), Progress::Done);
     // A controller that has just been started has seen nothing yet; a clock that was set back is not waited for.
     assert_eq!(seen(&mut Heard::default(), &pod, ended).heard_since, Some(samples::time(ended)));
     assert_eq!(seen(&mut heard, &pod, "2026-01-01T00:01:30Z").heard_since, Some(samples::time("2026-01-01T00:01:30Z")));

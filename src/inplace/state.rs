@@ -99,6 +99,11 @@ impl ContainerRecord {
         !self.stuck && (self.container_id.is_none() || !self.texts.is_empty())
     }
 
+    /// Nobody knows what the container was started with.
+    pub(super) fn is_of_unknown_make(&self) -> bool {
+        self.started.is_none() && self.wanted.is_some()
+    }
+
     /// Whether a container of one of these images cannot be told from one of the other by its
     /// status, where that makes a difference.
     pub(super) fn looks_the_same(&self, left: &str, right: &str) -> bool {

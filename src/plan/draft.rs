@@ -309,7 +309,10 @@ impl Draft {
     pub fn fence(&mut self, context: Context<'_>) {
         let mut fences = Vec::new();
         for entry in &self.ledger {
-            let Some(pod) = context.view.slot(entry.ordinal).and_then(Slot::pod) else { continue };
+            let of_slot = context.view.slot(entry.ordinal).and_then(Slot::pod);
+            let condemned = || context.view.condemned.iter().find(|(ordinal, _)| *ordinal == entry.ordinal);
+            // A condemned Pod may stay for long: until the one in its place is available.
+            let Some(pod) = of_slot.or_else(|| condemned().map(|(_, pod)| pod)) else { continue };
             let pending = *entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version
                 || is_resize_pending(entry, pod);
             if pending && !self.is_touched(&pod.name) {

@@ -377,3 +377,10 @@ fn what_a_hook_keeps_down_and_serves_is_not_taken_down_beside_what_is_away() {
         holds(wire, draw_with_hooks(seed));
     }
 }
+
+/// A disruption was planned and not carried out, and then its ordinal was reserved: the Pod stayed until the one in its place
+/// was available, which waited for the slot in the ledger.
+#[test]
+fn a_planned_disruption_of_a_condemned_pod_is_fenced() {
+    holds(model, draw_with_hooks(202_612_072_005_689));
+}

@@ -81,8 +81,7 @@ impl Draft {
     pub fn new(context: Context<'_>) -> Draft {
         let view = context.view;
         let mut draft = Draft { ledger: context.snapshot.set.status.disrupted.clone(), ..Draft::default() };
-        draft.unavailable =
-            view.slots.iter().filter(|slot| !view.slot_is_available(slot)).map(|slot| slot.ordinal).collect();
+        draft.unavailable = view.unavailable().collect();
         let in_slots = view.slots.iter().filter_map(Slot::pod);
         for pod in in_slots.chain(view.condemned.iter().map(|(_, pod)| pod)) {
             let times = [pod.available_at(view.min_ready_seconds), proved_at(context, pod)];
@@ -198,10 +197,7 @@ impl Draft {
                 (true, false) => self.unavailable_besides(slot.ordinal),
                 (true, true) => {
                     let mut down = self.down_besides(context, slot.ordinal);
-                    let others = context.view.slots.iter().filter(|other| other.ordinal != slot.ordinal);
-                    down.extend(
-                        others.filter(|other| !context.view.slot_is_available(other)).map(|other| other.ordinal),
-                    );
+                    down.extend(context.view.unavailable().filter(|other| *other != slot.ordinal));
                     down.len()
                 }
                 (false, _) => self.down_besides(context, slot.ordinal).len(),

@@ -135,6 +135,11 @@ impl View {
         slot.pod().is_some_and(|pod| self.is_available(pod))
     }
 
+    /// The slots that have no available Pod.
+    pub fn unavailable(&self) -> impl Iterator<Item = Ordinal> {
+        self.slots.iter().filter(|slot| !self.slot_is_available(slot)).map(|slot| slot.ordinal)
+    }
+
     pub fn slot(&self, ordinal: Ordinal) -> Option<&Slot> {
         self.slots.binary_search_by_key(&ordinal, |slot| slot.ordinal).ok().map(|index| &self.slots[index])
     }

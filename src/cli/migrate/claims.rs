@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
@@ -17,40 +17,40 @@ use crate::model::Ordinal;
 
 /// The claims of the Pods that are there.
 pub async fn of_pods(moving: &Moving, set: &DynamicObject) -> Result<Vec<PersistentVolumeClaim>, CliError> {
-    if templates(set).is_empty() {
-        return Ok(Vec::new());
-    }
-    let pods = facts::pods(&moving.session, set).await?;
-    of_ordinals(moving, set, &pods.keys().copied().collect()).await
+    of_those(moving, set, |_| true).await
 }
 
 /// Those of the Pods that belong to the set.
 pub async fn of_own_pods(moving: &Moving, set: &DynamicObject) -> Result<Vec<PersistentVolumeClaim>, CliError> {
+    of_those(moving, set, |pod| facts::is_controlled_by(&pod.metadata, facts::uid(&set.metadata))).await
+}
+
+async fn of_those(
+    moving: &Moving,
+    set: &DynamicObject,
+    counts: impl Fn(&Pod) -> bool,
+) -> Result<Vec<PersistentVolumeClaim>, CliError> {
     if templates(set).is_empty() {
         return Ok(Vec::new());
     }
-    let mut pods = facts::pods(&moving.session, set).await?;
-    pods.retain(|_, pod| facts::is_controlled_by(&pod.metadata, facts::uid(&set.metadata)));
-    of_ordinals(moving, set, &pods.keys().copied().collect()).await
-}
-
-async fn of_ordinals(
-    moving: &Moving,
-    set: &DynamicObject,
-    ordinals: &BTreeSet<Ordinal>,
-) -> Result<Vec<PersistentVolumeClaim>, CliError> {
+    let pods = facts::pods(&moving.session, set).await?;
+    let ordinals = pods.iter().filter(|(_, pod)| counts(pod)).map(|(ordinal, _)| *ordinal).collect();
     let mut found = listed(&moving.session).await?;
-    Ok(wanted(set, &moving.name, ordinals).iter().filter_map(|name| found.remove(name)).collect())
+    Ok(wanted(set, &moving.name, &ordinals).iter().filter_map(|name| found.remove(name)).collect())
 }
 
 /// Whether a set of this name takes the claim as one that goes with it: neither does with one that is being deleted, was
 /// made for another set, or has another controller.
 pub fn may_be_owned(claim: &PersistentVolumeClaim, set_name: &str) -> bool {
-    let metadata = &claim.metadata;
-    let made_for = metadata.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_SET_ANNOTATION));
-    !facts::is_terminating(metadata)
-        && made_for.is_none_or(|made_for| made_for == set_name)
-        && facts::controller(metadata).is_none()
+    !facts::is_terminating(&claim.metadata)
+        && made_for_another(claim, set_name).is_none()
+        && facts::controller(&claim.metadata).is_none()
+}
+
+/// The other set that the claim was made for.
+fn made_for_another<'a>(claim: &'a PersistentVolumeClaim, set_name: &str) -> Option<&'a str> {
+    let made_for = claim.metadata.annotations.as_ref()?.get(names::CLAIM_SET_ANNOTATION)?;
+    (made_for != set_name).then_some(made_for)
 }
 
 pub fn is_owned_by(claim: &PersistentVolumeClaim, uid: &str) -> bool {
@@ -159,8 +159,7 @@ fn flaw(claim: Option<&PersistentVolumeClaim>, set_name: &str, uids: &[&str]) ->
     if phase == "Lost" {
         return Some((Flaw::Lost, String::new()));
     }
-    let made_for = metadata.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_SET_ANNOTATION));
-    if let Some(other) = made_for.filter(|made_for| *made_for != set_name) {
+    if let Some(other) = made_for_another(claim, set_name) {
         return Some((Flaw::MadeForAnother, format!(" ({other})")));
     }
     // A Pod owns the claim that is to go when it is scaled away.

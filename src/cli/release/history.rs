@@ -51,12 +51,17 @@ fn is_to_go(revision: &ControllerRevision, set: &DynamicObject) -> bool {
     is_ours && !in_use.contains(&name)
 }
 
+/// The template that a revision holds, without what it says to kubectl.
+pub fn template_of(revision: &ControllerRevision) -> Option<Value> {
+    let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
+    template.as_object_mut().map(|fields| fields.remove("$patch"));
+    Some(template)
+}
+
 /// The same revision as a native set would have written it; `None` for the one that the set is on.
 fn native_of(revision: &ControllerRevision, set: &DynamicObject) -> Option<ControllerRevision> {
     let template = revision.data.as_ref()?.0.pointer("/spec/template")?;
-    let mut plain = template.clone();
-    plain.as_object_mut().map(|template| template.remove("$patch"));
-    if differences(&plain, set.data.pointer("/spec/template").unwrap_or(&Value::Null)).is_empty() {
+    if differences(&template_of(revision)?, set.data.pointer("/spec/template").unwrap_or(&Value::Null)).is_empty() {
         return None;
     }
     let data = json!({"spec": {"template": template}});

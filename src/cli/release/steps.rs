@@ -123,11 +123,8 @@ impl Work {
         let moving = &self.moving;
         let api: Api<ControllerRevision> = Api::namespaced(moving.session.client.clone(), &moving.session.namespace);
         let revision = api.get_opt(&revision_name(&moving.name, &record.revision)).await?;
-        let data = revision.and_then(|revision| revision.data);
-        Ok(data.and_then(|data| data.0.pointer("/spec/template").cloned()).map(|mut template| {
-            template.as_object_mut().map(|fields| fields.remove("$patch"));
-            native::template_of(&template)
-        }))
+        let template = revision.as_ref().and_then(history::template_of);
+        Ok(template.map(|template| native::template_of(&template)))
     }
 
     /// Gives each Pod of the set's last revision the label of the native one.

@@ -28,6 +28,8 @@ use crate::chaos::{another_manager, apart, with_manager};
 use crate::claims::volume_for;
 use crate::cli_plugin::{asts, asts_at, asts_killed_at, kubectl_asts};
 use crate::cli_state::{State, is_native, is_ours, native, state};
+use crate::harness::install::SYSTEM_NAMESPACE;
+use crate::harness::manager::Manager;
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, eventually, holds, image, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -60,6 +62,7 @@ test_list![
     revisions_of_a_set_that_is_called_alike_stay_its_own,
     claims_that_cannot_go_along_are_named,
     marks_of_tools_stay_behind,
+    without_a_namespace_of_its_own_a_manager_works_and_adopts,
 ];
 
 async fn created(space: &Space, name: &str, replicas: i64, spec: Value) -> Result<State> {
@@ -420,4 +423,24 @@ async fn a_set_that_was_updated_in_place_is_released_with_its_history(space: Spa
     space.kubectl(&["rollout", "status", "statefulset/web", "--timeout=90s"], None)?;
     ensure_eq!(crate::harness::space::image_of(&space.pod("web-0").await?), image("v1"), "image");
     Ok(())
+}
+
+/// Nothing but the definition is installed, and the manager runs outside of the cluster with no flag but its kubeconfig:
+/// its Lease is where there always is a namespace, and that the plugin does not know it stops nobody.
+async fn without_a_namespace_of_its_own_a_manager_works_and_adopts(here: Space) -> Result {
+    apart(&here, "no-namespace", async |suite, space| {
+        let before = created(space, "web", 2, json!({})).await?;
+        with_manager(suite, |manager| manager.terminate().map(drop))?;
+        space.kubectl(&["delete", "namespace", SYSTEM_NAMESPACE, "--timeout=60s"], None)?;
+        let info = &suite.cluster.info;
+        let mut manager = Manager::start(&info.kubeconfig, info.dir.join("manager-outside.log"), &[])?;
+        manager.wait_for_log("the lease asts-manager is kept in kube-system")?;
+        manager.wait_for_log("holding the lease")?;
+        let told = asts(space, &["adopt", "statefulset/web"]).await?.fine()?;
+        ensure!(told.contains("note  there is no Lease asts-system/asts-manager"), "{told}");
+        is_ours(space, "web").await?;
+        ensure_eq!(state(space).await?, before, "Pods and claims");
+        manager.terminate().map(drop)
+    })
+    .await
 }

@@ -19,6 +19,9 @@ pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 pub const SPECIFIED_DELETE_LABEL: &str = "apps.asts.dev/specified-delete";
 /// Pod label of helpers that make a node pull images: the UID of the set that made them. No Pod of a set has it.
 pub const PRE_PULL_LABEL: &str = "apps.asts.dev/pre-pull";
+/// Annotation of helpers: the images that they are to make their node pull, a list in JSON. Admission may have others pulled
+/// for these (a mirror).
+pub const PRE_PULL_IMAGES_ANNOTATION: &str = "apps.asts.dev/pre-pull-images";
 /// How the name of a helper Pod ends: that of no Pod of a set does, which ends in a number.
 pub const HELPER_SUFFIX: &str = "-pull";
 /// Labels that say something of one Pod, and so cannot be in a template.
@@ -76,6 +79,8 @@ pub fn is_unknown_resource(code: u16, message: &str) -> bool {
 
 /// Namespace in which the manager is installed.
 pub const MANAGER_NAMESPACE: &str = "asts-system";
+/// Where their Lease is kept by a manager outside of a cluster that has no such namespace.
+pub const FALLBACK_LEASE_NAMESPACE: &str = "kube-system";
 /// Name of the Lease of the manager that leads.
 pub const MANAGER_LEASE: &str = "asts-manager";
 /// Annotation of that Lease: the version of the manager that holds it.

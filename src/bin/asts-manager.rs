@@ -32,7 +32,7 @@ struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "asts-manager")]
     lease_name: String,
     /// Namespace of the Lease; else the manager's own (POD_NAMESPACE, else that of the service account); outside of a
-    /// cluster asts-system
+    /// cluster asts-system, or kube-system where there is none
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
     lease_namespace: Option<String>,
     /// Where /metrics is served; port 0 picks one and logs it

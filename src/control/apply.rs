@@ -12,7 +12,7 @@ use super::backoff::Chance;
 use super::client::{At, Kind, Verb, WRITES_IN_FLIGHT_MAX};
 use super::error::{CallError, Failure, Refused};
 use super::events::Subject;
-use super::memory::{CREATES, SetMemory, Sort, is_shared};
+use super::memory::{CREATES, LABELS, SetMemory, Sort, is_shared};
 use super::queue::{Next, Verdict};
 use super::reconcile::{DOUBT_PAUSE, Reconciler};
 use crate::control::cache::set::SetObject;
@@ -168,13 +168,17 @@ impl Reconciler {
         }
     }
 
-    /// All at once; of a sort that is refused, a few.
+    /// All at once; of a sort that is refused, a few. Labels and annotations go one after another: they keep the rollout's
+    /// order, and no budget does it for them.
     async fn act_on_all<'a>(&self, set: &SetFacts, actions: &[&'a Action]) -> Vec<Done<'a>> {
         let mut sorts: BTreeMap<Sort, Vec<&'a Action>> = BTreeMap::new();
         for action in actions {
             sorts.entry(sort_of(action)).or_default().push(action);
         }
-        let all = sorts.into_values().map(|actions| act_on_sort(actions, |action| self.act(set, action)));
+        let all = sorts.into_iter().map(|(sort, actions)| {
+            let at_once = if sort == LABELS { 1 } else { CALLS_MAX };
+            act_on_sort(actions, at_once, |action| self.act(set, action))
+        });
         futures::future::join_all(all).await.into_iter().flatten().collect()
     }
 
@@ -206,6 +210,7 @@ impl Reconciler {
 /// A few first, and the rest where not all of these were refused.
 async fn act_on_sort<'a, Acts: Future<Output = Done<'a>>>(
     actions: Vec<&'a Action>,
+    at_once: usize,
     act: impl Fn(&'a Action) -> Acts,
 ) -> Vec<Done<'a>> {
     let mut all = Vec::with_capacity(actions.len());
@@ -214,7 +219,7 @@ async fn act_on_sort<'a, Acts: Future<Output = Done<'a>>>(
     let mut only_refused = true;
     loop {
         let most = if only_refused { TRIALS.saturating_sub(all.len()) } else { CALLS_MAX };
-        let room = most.saturating_sub(running.len());
+        let room = most.min(at_once).saturating_sub(running.len());
         // Begun one by one: a call that waits takes kilobytes.
         running.extend(waiting.by_ref().take(room).map(&act));
         let Some(done) = running.next().await else { return all };
@@ -263,7 +268,7 @@ fn sort_of(action: &Action) -> Sort {
         Action::DeletePod { .. } => "deletes",
         Action::DeleteHelper { .. } => "deletes of helpers",
         Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. } => "updates in place",
-        Action::PatchPod { why: PatchWhy::Metadata, .. } => "labels",
+        Action::PatchPod { why: PatchWhy::Metadata, .. } => LABELS,
         Action::PatchPod { why: PatchWhy::HookState, .. } => "states of hooks",
         Action::PatchPod { why: PatchWhy::Fence, .. } => "fences",
         Action::PatchPodStatus { .. } => "gates",
@@ -458,7 +463,7 @@ mod tests {
     #[tokio::test]
     async fn of_writes_that_are_all_refused_a_few_are_sent() {
         let actions = label_patches(2000);
-        let sent = act_on_sort(actions.iter().collect(), |action| async move {
+        let sent = act_on_sort(actions.iter().collect(), CALLS_MAX, |action| async move {
             Done { action, shows: Vec::new(), result: Err(denied(action)) }
         })
         .await;
@@ -469,13 +474,32 @@ mod tests {
     #[tokio::test]
     async fn all_are_sent_where_one_of_the_first_goes_well() {
         let actions = label_patches(200);
-        let sent = act_on_sort(actions.iter().collect(), |action| async move {
+        let sent = act_on_sort(actions.iter().collect(), CALLS_MAX, |action| async move {
             let result = if action.object() == "Pod web-7" { Ok(()) } else { Err(denied(action)) };
             Done { action, shows: Vec::new(), result }
         })
         .await;
         assert_eq!(sent.len(), 200);
         assert_eq!(tried(&sent), [("labels", Tried::Other)].into());
+    }
+
+    #[tokio::test]
+    async fn labels_go_in_order_one_after_another() {
+        let actions = label_patches(20);
+        let begun = std::cell::RefCell::new(Vec::new());
+        let under_way = std::cell::Cell::new(0);
+        act_on_sort(actions.iter().collect(), 1, |action| {
+            begun.borrow_mut().push(action.object());
+            let under_way = &under_way;
+            async move {
+                under_way.set(under_way.get() + 1);
+                tokio::task::yield_now().await;
+                assert_eq!(under_way.replace(under_way.get() - 1), 1);
+                Done { action, shows: Vec::new(), result: Ok(()) }
+            }
+        })
+        .await;
+        assert_eq!(*begun.borrow(), (0..20).map(|ordinal| format!("Pod web-{ordinal}")).collect::<Vec<_>>());
     }
 
     #[test]

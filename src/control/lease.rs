@@ -4,6 +4,7 @@
 //! holder's clock is not looked at. A leader stops starting writes well before that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -79,13 +80,35 @@ pub struct Elector {
     metrics: Arc<Metrics>,
     options: LeaseOptions,
     namespace: String,
+    falls_back: AtomicBool,
 }
 
 impl Elector {
     pub fn new(apiserver: Arc<Apiserver>, gate: Arc<WriteGate>, metrics: Arc<Metrics>, options: LeaseOptions) -> Self {
         let default_namespace = || apiserver.client().default_namespace().to_owned();
         let namespace = options.namespace.clone().unwrap_or_else(default_namespace);
-        Elector { apiserver, gate, metrics, options, namespace }
+        Elector { apiserver, gate, metrics, options, namespace, falls_back: AtomicBool::new(false) }
+    }
+
+    fn namespace(&self) -> &str {
+        if self.falls_back.load(Ordering::Relaxed) { names::FALLBACK_LEASE_NAMESPACE } else { &self.namespace }
+    }
+
+    /// Where nobody named a namespace and there is none of ours, as outside of a cluster on which nothing but the
+    /// definition is installed, the lease is kept where there always is one. False: not here, or it is already.
+    fn fall_back(&self) -> bool {
+        let unasked = self.options.namespace.is_none() && self.namespace == names::MANAGER_NAMESPACE;
+        let falls_back = unasked && !self.falls_back.swap(true, Ordering::Relaxed);
+        if falls_back {
+            tracing::warn!(
+                "there is no namespace {}: the lease {} is kept in {} (--lease-namespace names another). Managers take turns \
+                 only where they use the same",
+                self.namespace,
+                self.options.name,
+                names::FALLBACK_LEASE_NAMESPACE
+            );
+        }
+        falls_back
     }
 
     /// Waits until this process holds the lease; the gate is open then.
@@ -111,8 +134,9 @@ impl Elector {
                 Err(error) if matches!(error.failure, Failure::Conflict | Failure::AlreadyExists) => {
                     self.retry_period()
                 }
+                Err(error) if error.failure == Failure::NotFound && self.fall_back() => Duration::ZERO,
                 Err(error) if error.failure == Failure::NotFound => {
-                    let (namespace, name) = (&self.namespace, &self.options.name);
+                    let (namespace, name) = (self.namespace(), &self.options.name);
                     tracing::warn!(
                         "cannot take the lease {namespace}/{name}: there is no namespace {namespace}. Make it (kubectl create namespace {namespace}), \
                          name another with --lease-namespace, or run a single manager with --leader-elect=false"
@@ -217,17 +241,17 @@ impl Elector {
     }
 
     async fn read(&self) -> Result<Lease, CallError> {
-        self.apiserver.read(Verb::Get, At::one(Kind::Lease, &self.namespace, &self.options.name)).await
+        self.apiserver.read(Verb::Get, At::one(Kind::Lease, self.namespace(), &self.options.name)).await
     }
 
     async fn create(&self) -> Result<(), CallError> {
         let metadata = ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() };
         let lease = self.ours(Lease { metadata, spec: None }, true);
-        self.send(Verb::Create, At::all(Kind::Lease, &self.namespace), &lease).await
+        self.send(Verb::Create, At::all(Kind::Lease, self.namespace()), &lease).await
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), CallError> {
-        self.send(Verb::Replace, At::one(Kind::Lease, &self.namespace, &self.options.name), lease).await
+        self.send(Verb::Replace, At::one(Kind::Lease, self.namespace(), &self.options.name), lease).await
     }
 
     async fn send(&self, verb: Verb, at: At<'_>, lease: &Lease) -> Result<(), CallError> {

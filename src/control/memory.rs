@@ -37,6 +37,8 @@ const HELD_MAX: usize = 4096;
 pub type Sort = &'static str;
 /// Pods and claims that are made.
 pub const CREATES: Sort = "creates";
+/// Labels, annotations and tolerations of Pods.
+pub const LABELS: Sort = "labels";
 /// Revisions.
 pub const REVISIONS: Sort = "revisions";
 

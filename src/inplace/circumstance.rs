@@ -150,7 +150,7 @@ impl Surroundings {
             (_, Some(around)) if around.entry.list == "volumes" => self.volume(around),
             (_, Some(around)) if shape.contains("nessProbe") && around.probe_hosts_differ() => When::OtherProbeHost,
             (_, Some(_)) if shape.ends_with("ontainers[].env") && has_objects(old, new) => When::AmbiguousNames,
-            (_, Some(around)) if shape.contains("ontainers[].resources") => self.resources(path, around),
+            (_, Some(around)) if shape.contains("ontainers[].resources") => self.resources(path, new, around),
             _ => When::Always,
         }
     }
@@ -168,13 +168,16 @@ impl Surroundings {
         }
     }
 
-    fn resources(&self, path: &str, around: &Around<'_>) -> When {
+    fn resources(&self, path: &str, new: Option<&Value>, around: &Around<'_>) -> When {
         let resource = RESIZABLE.iter().find(|name| path.ends_with(&format!("[{name}]")));
         let Some(resource) = resource.filter(|_| path.contains(".limits[") || path.contains(".requests[")) else {
             return When::Always;
         };
         if self.qos_class_changes {
             return When::OtherQosClass;
+        }
+        if new.is_none() {
+            return When::AmountGoes;
         }
         if around.new.is_some_and(|container| restarts_on_resize(container, resource)) {
             When::ResizedRestarting

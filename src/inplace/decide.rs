@@ -84,7 +84,7 @@ impl Change {
         if let (false, Can::No(why)) = (left.is_empty(), cluster.abilities.of(FieldKind::Resize, pod.node.as_deref())) {
             reasons.push(format!("a resize that was begun and not ended cannot be taken back: {why}"));
         }
-        let mut unknown = BTreeSet::new();
+        let (mut unknown, mut denied) = (BTreeSet::new(), None);
         for difference in self.differences.iter().filter(|difference| !restarts.makes(difference)) {
             let Some(kind) = difference.needs else { continue };
             match cluster.abilities.of(kind, pod.node.as_deref()) {
@@ -93,9 +93,13 @@ impl Change {
                     let why = self.restarts.why_not_by_annotations(difference, pod).unwrap_or(&why);
                     reasons.push(format!("{}: {}: {why}", difference.path, difference.cannot));
                 }
-                Can::Denied { reason, message } => return Decision::Denied { reason, message },
+                Can::Denied { reason, message } => denied = Some(Decision::Denied { reason, message }),
                 Can::Unknown => drop(unknown.insert(kind)),
             }
+        }
+        // What waits for a policy waits only where nothing else decides.
+        if let (true, Some(denied)) = (reasons.is_empty(), denied) {
+            return denied;
         }
         match (reasons.is_empty(), cluster.in_place_only) {
             (false, false) => Decision::Recreate { reasons },

@@ -316,9 +316,6 @@ fn resources_go_through_resize_and_keep_the_container_where_the_policy_lets_them
     };
     let rest = patch(decide(&open(&old), &open(&more_cpu), &samples::facts(&samples::admitted_pod(&filled))));
     assert_eq!((rest.resize.len(), rest.resized.len()), (0, 1));
-    // What the new template does not give any more has to go.
-    let rest = patch(decide(&old, &open(&more_cpu), &samples::facts(&samples::admitted_pod(&filled))));
-    assert_eq!(rest.resize.len(), 1);
 }
 
 #[test]
@@ -338,6 +335,27 @@ fn resources_that_need_a_new_pod() {
         json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]),
     );
     assert!(reasons(decide(&old, &policy, &pod)).contains("resizePolicy"));
+}
+
+/// An apiserver refuses such a resize ("resource limits cannot be removed"): a Pod is not to be taken down to learn that.
+#[test]
+fn a_limit_or_request_that_goes_takes_a_new_pod() {
+    let burstable = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "50m", "memory": "64Mi"}});
+    let old = with_resources(burstable.clone(), json!([]));
+    let pod = samples::facts(&samples::admitted_pod(&old));
+    for gone in ["/limits/cpu", "/limits/memory", "/requests/cpu"] {
+        let mut less = burstable.clone();
+        let (list, name) = gone.rsplit_once('/').unwrap();
+        less.pointer_mut(list).unwrap().as_object_mut().unwrap().remove(name);
+        // A request that goes beside its limit becomes as much as the limit, and is changed.
+        let taken = decide(&old, &with_resources(less, json!([])), &pod);
+        match gone {
+            "/requests/cpu" => assert!(patch(taken).class == Class::Dynamic),
+            _ => assert!(reasons(taken).contains("removes none"), "{gone}"),
+        }
+    }
+    let none = with_resources(json!({"requests": {"cpu": "50m", "memory": "64Mi"}}), json!([]));
+    assert!(reasons(decide(&old, &none, &pod)).contains("spec.containers[app].resources.limits[cpu]"));
 }
 
 #[test]

@@ -77,6 +77,13 @@ pub fn pod_patch(pod: &PodFacts, parts: PatchParts<'_>) -> Value {
     patch
 }
 
+/// Sets labels of the Pod, and nothing else.
+pub fn label_patch(pod: &PodFacts, labels: Map<String, Value>) -> Value {
+    let mut patch = guarded(pod);
+    patch["metadata"]["labels"] = labels.into();
+    patch
+}
+
 /// What is written before a resize: the Pod's bookkeeping with the resize that is begun.
 pub fn resize_note(pod: &PodFacts, state: &InPlaceState) -> Value {
     let mut patch = guarded(pod);

@@ -325,15 +325,10 @@ fn mounts() -> BoxedStrategy<Value> {
 fn amounts() -> BoxedStrategy<Value> {
     let cpu = prop_oneof![Just("100m"), Just("0.2"), Just("1")];
     let memory = prop_oneof![Just("64Mi"), Just("1Gi")];
-    // Always Burstable, so that the QoS class stays.
-    (cpu, memory, any::<bool>())
-        .prop_map(|(cpu, memory, limited)| {
-            let mut amounts = json!({"requests": {"cpu": cpu, "memory": memory}});
-            if limited {
-                amounts["limits"] = json!({"cpu": "2"});
-            }
-            amounts
-        })
+    let limit = prop_oneof![Just("2"), Just("3")];
+    // Always Burstable, so that the QoS class stays, and with the same amounts: none goes in place.
+    (cpu, memory, limit)
+        .prop_map(|(cpu, memory, limit)| json!({"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": limit}}))
         .boxed()
 }
 

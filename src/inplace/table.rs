@@ -44,6 +44,8 @@ pub enum When {
     ResizedRestarting,
     /// The change of resources would give the Pod another QoS class.
     OtherQosClass,
+    /// A request or a limit of cpu or memory goes, and nothing takes its place.
+    AmountGoes,
     /// A whole volume comes or goes, of a type that a running Pod can take.
     VolumeComesOrGoes,
     /// The volume is there before and after, each time of the same type, which is configMap, secret
@@ -66,6 +68,7 @@ impl When {
             When::ResizedRunning => "cpu and memory, `resizePolicy` NotRequired, QoS class unchanged",
             When::ResizedRestarting => "cpu and memory, `resizePolicy` RestartContainer, QoS class unchanged",
             When::OtherQosClass => "the QoS class would change",
+            When::AmountGoes => "a request or a limit of cpu or memory is removed",
             When::VolumeComesOrGoes => {
                 "added or removed: configMap, secret, projected, downwardAPI, emptyDir, persistentVolumeClaim that is bound"
             }
@@ -114,6 +117,8 @@ pub const ROWS: &[Row] = &[
     never("spec.tolerations", "a running Pod can be given more tolerations, and loses none"),
     never("spec.containers[*].resources*", "a Pod's QoS class is fixed for its life, and this would change it")
         .when(When::OtherQosClass),
+    never("spec.containers[*].resources*", "a resize changes and adds requests and limits, and removes none")
+        .when(When::AmountGoes),
     can(
         "spec.containers[*].resources*",
         Class::Dynamic,
@@ -300,6 +305,7 @@ mod tests {
             ("spec.containers[app].resources.limits[cpu]", ResizedRunning, Class::Dynamic, Some(FieldKind::Resize)),
             ("spec.containers[app].resources.limits[cpu]", ResizedRestarting, Class::Rebuild, Some(FieldKind::Resize)),
             ("spec.containers[app].resources.limits[cpu]", OtherQosClass, Class::Static, None),
+            ("spec.containers[app].resources.limits[cpu]", AmountGoes, Class::Static, None),
             ("spec.containers[app].resources.limits[nvidia.com/gpu]", Always, Class::Static, None),
             ("spec.containers[app].resizePolicy[cpu].restartPolicy", Always, Class::Static, None),
             ("spec.containers[app].ports[80/TCP]", Always, Class::Static, None),

@@ -4,6 +4,8 @@ use super::revision::hash_text;
 use crate::api::names;
 
 const HASH_LETTERS: usize = 10;
+/// How the name of a helper's container begins; the place of its image in the list follows.
+const CONTAINER_PREFIX: &str = "image-";
 
 /// The name of a set's helper Pod for something with this hash: never that of one of its Pods, which ends in a number.
 pub fn helper_name(set: &str, hash: &str) -> String {
@@ -22,6 +24,16 @@ pub fn is_helper_name(name: &str, set: &str) -> bool {
     hash.is_some_and(|(_, hash)| hash.len() == HASH_LETTERS && name == helper_name(set, hash))
 }
 
+/// The name of the container that makes the node pull the image of this place in the list.
+pub fn helper_container_name(place: usize) -> String {
+    format!("{CONTAINER_PREFIX}{place}")
+}
+
+/// The place in the list; `None`: somebody else put this container into the helper.
+pub fn place_of_helper_container(name: &str) -> Option<usize> {
+    name.strip_prefix(CONTAINER_PREFIX)?.parse().ok()
+}
+
 /// What is kept of a helper Pod beside the facts of any Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HelperFacts {
@@ -35,9 +47,9 @@ pub struct HelperFacts {
 /// One image that a helper Pod makes its node pull.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HelperImage {
-    /// As the spec asks for it.
+    /// As the template asks for it, whatever admission made of it.
     pub image: Box<str>,
-    /// The kubelet has it: it went on to start the container, which cannot be done.
+    /// The kubelet has it: it went on to start the container, which cannot be done on a node of containers.
     pub pulled: bool,
     /// What the kubelet says that it cannot do, with the reason in front.
     pub error: Option<Box<str>>,

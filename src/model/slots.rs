@@ -76,7 +76,7 @@ impl Ranges {
             ranges.push(match entry {
                 IntOrString::Int(number) if *number >= 0 => (i64::from(*number), i64::from(*number)),
                 IntOrString::Int(number) => return Err(format!("must not be negative, is {number}")),
-                IntOrString::String(text) => parse_range(text)
+                IntOrString::String(text) => parse_range(text, RESERVED_DIGITS_MAX)
                     .ok_or_else(|| format!("must be an ordinal or a range such as 5-9, is {text:?}"))?,
             });
         }
@@ -85,7 +85,7 @@ impl Ranges {
 
     /// Reads the text form of [`Ranges::to_text`]; what cannot be read is left out.
     pub fn parse_text(text: &str) -> Ranges {
-        Ranges::merge(text.split(',').filter_map(parse_range).collect())
+        Ranges::merge(text.split(',').filter_map(|range| parse_range(range, SLOT_DIGITS_MAX)).collect())
     }
 
     /// `0-2,5`.
@@ -125,12 +125,14 @@ impl Ranges {
     }
 }
 
-/// Longest ordinal in a range: far from the end of [`Ordinal`]'s own range, so that there is always a next one.
-const ORDINAL_DIGITS_MAX: usize = 15;
+/// Longest ordinal that can be reserved: far from the end of [`Ordinal`]'s own range, so that there is always a next one.
+const RESERVED_DIGITS_MAX: usize = 15;
+/// Longest ordinal of a slot: above all that are reserved.
+const SLOT_DIGITS_MAX: usize = RESERVED_DIGITS_MAX + 1;
 
-fn parse_range(text: &str) -> Option<(Ordinal, Ordinal)> {
+fn parse_range(text: &str, digits_max: usize) -> Option<(Ordinal, Ordinal)> {
     let number = |digits: &str| -> Option<Ordinal> {
-        (!digits.is_empty() && digits.len() <= ORDINAL_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        (!digits.is_empty() && digits.len() <= digits_max && digits.bytes().all(|byte| byte.is_ascii_digit()))
             .then(|| digits.parse().ok())?
     };
     match text.split_once('-') {
@@ -165,6 +167,14 @@ mod tests {
         assert_eq!(slots.ordinals(), [3_000_000_001, 9_000_000_001]);
         assert!(slots.is_reserved(8_000_000_000));
         assert!(!slots.is_reserved(3_000_000_001));
+    }
+
+    #[test]
+    fn slots_above_all_that_can_be_reserved_are_read_back() {
+        let slots = Slots::new(0, 2, reserved(&["1-999999999999999"]));
+        assert_eq!(slots.ordinals(), [0, 1_000_000_000_000_000]);
+        let text = Ranges::from_ordinals(slots.ordinals().iter().copied()).to_text();
+        assert!(Ranges::parse_text(&text).contains(1_000_000_000_000_000), "{text}");
     }
 
     #[test]

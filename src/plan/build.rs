@@ -73,8 +73,7 @@ fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordina
         labels.remove(label);
     }
     labels.insert(names::REVISION_LABEL.into(), (*revision.hash).into());
-    labels.insert(names::POD_NAME_LABEL.into(), short_name(name, true).into());
-    labels.insert(names::POD_INDEX_LABEL.into(), ordinal.to_string().into());
+    labels.extend(identity_labels(name, ordinal));
     metadata.insert("labels".into(), labels.into());
     for key in ["annotations", "finalizers"] {
         if let Some(value) = template.and_then(|metadata| metadata.get(key)) {
@@ -83,6 +82,14 @@ fn pod_metadata(set: &SetFacts, revision: &Revision, name: &str, ordinal: Ordina
     }
     metadata.insert("ownerReferences".into(), json!([controller_reference(set)]));
     metadata
+}
+
+/// What says which Pod of its set it is, for Services and people.
+pub fn identity_labels(pod_name: &str, ordinal: Ordinal) -> Map<String, Value> {
+    Map::from_iter([
+        (names::POD_NAME_LABEL.to_owned(), short_name(pod_name, true).into()),
+        (names::POD_INDEX_LABEL.to_owned(), ordinal.to_string().into()),
+    ])
 }
 
 fn object(value: Option<&Value>) -> Map<String, Value> {

@@ -81,7 +81,9 @@ fn lives(context: Context<'_>, uid: &str) -> bool {
 pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
     for slot in &context.view.slots {
         let Some(member) = slot.member() else { continue };
-        for template in templates(context, Some(member.claim_names(&[]))) {
+        let of_set: Vec<Box<str>> = templates(context, None).into_iter().collect();
+        let mounted = member.claim_names(&of_set);
+        for template in templates(context, Some(mounted)) {
             let name = build::claim_name(&template, &context.snapshot.set.name, slot.ordinal);
             match context.snapshot.claims.get(name.as_str()) {
                 Some(claim) => {
@@ -97,7 +99,12 @@ pub fn upkeep(context: Context<'_>, draft: &mut Draft) {
                     }
                     own(context, draft, claim, &member.pod, false);
                 }
-                None if member.pod.node.is_none() && !member.pod.is_terminal() && !member.pod.is_terminating() => {
+                // One of another template is for Pods of a later revision.
+                None if mounted.contains(&template)
+                    && member.pod.node.is_none()
+                    && !member.pod.is_terminal()
+                    && !member.pod.is_terminating() =>
+                {
                     if let Some(claim) = build::claim(context.snapshot, context.spec, &template, slot.ordinal) {
                         let reason = format!("Pod {} waits for it", member.pod.name);
                         draft.act(
@@ -119,7 +126,7 @@ pub fn let_go(context: Context<'_>, draft: &mut Draft) {
         return;
     }
     for claim in context.snapshot.claims.values() {
-        let ours = claim.made_for.as_deref() == Some(&*set.name) && !claim.terminating;
+        let ours = claim.made_for.as_deref().is_none_or(|name| name == &*set.name) && !claim.terminating;
         if ours && claim.owners.iter().any(|owner| owner.uid == set.uid) {
             let changes = vec![json!({"$patch": "delete", "uid": set.uid})];
             draft.act(&claim.name, patch_owners(claim, changes, "whenDeleted is not Delete any more".to_owned()));
@@ -134,6 +141,13 @@ fn patch_owners(claim: &ClaimFacts, changes: Vec<Value>, reason: String) -> Acti
         "uid": claim.uid, "resourceVersion": claim.resource_version, "ownerReferences": changes,
     }});
     Action::PatchClaim { target, patch: Box::new(patch), reason }
+}
+
+/// Condemned Pods that end already, by whoever's delete: when they are gone nobody is left that their claims could go with.
+pub fn hand_over(context: Context<'_>, draft: &mut Draft) {
+    for (ordinal, pod) in context.view.condemned.iter().filter(|(_, pod)| pod.is_terminating()) {
+        released_for(context, draft, *ordinal, pod);
+    }
 }
 
 /// Whether a condemned Pod's claims are ready for its deletion; writes their owner references

@@ -264,7 +264,9 @@ fn helper_pod(context: Context<'_>, name: &str, (node, images): &Need) -> Value 
             spec[field] = value.clone();
         }
     }
-    let annotations: BTreeMap<&str, &str> = names::HELPER_ANNOTATIONS.into_iter().collect();
+    let listed = json!(images).to_string();
+    let mut annotations: BTreeMap<&str, &str> = names::HELPER_ANNOTATIONS.into_iter().collect();
+    annotations.insert(names::PRE_PULL_IMAGES_ANNOTATION, &listed);
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -281,7 +283,7 @@ fn helper_pod(context: Context<'_>, name: &str, (node, images): &Need) -> Value 
 
 fn container(index: usize, image: &str) -> Value {
     json!({
-        "name": format!("image-{index}"),
+        "name": helper::helper_container_name(index),
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": [NO_COMMAND],

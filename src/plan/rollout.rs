@@ -3,15 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Action, DeleteWhy, GateWhy, PatchWhy, Question};
+use super::build;
 use super::draft::{Context, Draft, target, turn_gate};
 use super::grow;
 use super::lifecycle;
 use super::prepull;
 use super::revisions::Revision;
-use super::step::{Changes, Step, known_reason, note_before_resize, patch_action, step};
+use super::step::{Changes, Step, is_free, known_reason, note_before_resize, patch_action, step};
 use super::view::{Holder, Member, Slot, View, short_name};
 use crate::api::names;
-use crate::inplace::patch::{PatchParts, pod_patch};
+use crate::inplace::patch::{PatchParts, label_patch, pod_patch};
 use crate::inplace::state::InPlaceState;
 use crate::inplace::{InPlacePatch, Pace};
 use crate::model::snapshot::HeldUpdate;
@@ -99,6 +100,7 @@ pub fn wants_budget(context: Context<'_>) -> bool {
 pub fn rollout(context: Context<'_>, draft: &mut Draft) {
     delete_specified(context, draft);
     relabel(context, draft);
+    restore_identity(context, draft);
     if context.spec.on_delete || context.spec.rolling.paused {
         return;
     }
@@ -172,6 +174,32 @@ fn relabel(context: Context<'_>, draft: &mut Draft) {
     }
 }
 
+/// Labels that say which Pod it is and that somebody took away, or that a Pod which was taken over never had.
+fn restore_identity(context: Context<'_>, draft: &mut Draft) {
+    for slot in &context.view.slots {
+        let Some(pod) = slot.pod().filter(|pod| !pod.is_terminating() && !draft.is_touched(&pod.name)) else {
+            continue;
+        };
+        let mut labels = build::identity_labels(&slot.name, slot.ordinal);
+        labels.retain(|key, value| pod.labels.get(key.as_str()).map(|held| &**held) != value.as_str());
+        if labels.is_empty() {
+            continue;
+        }
+        let lost: Vec<&str> = labels.keys().map(String::as_str).collect();
+        let reason = format!("its labels {} are not what they should be", lost.join(" and "));
+        let action = Action::PatchPod {
+            ordinal: slot.ordinal,
+            target: target(pod),
+            why: PatchWhy::Metadata,
+            revision: pod.revision_label().into(),
+            resize: None,
+            patch: Box::new(label_patch(pod, labels)),
+            reason,
+        };
+        draft.act(&pod.name, action);
+    }
+}
+
 /// Pods whose gate was closed for an update: they are ours to go on with, whatever came since.
 fn update_in_hand(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, outdated: &[&Slot]) {
     for slot in outdated {
@@ -183,7 +211,7 @@ fn update_in_hand(context: Context<'_>, draft: &mut Draft, changes: &mut Changes
 }
 
 /// Pods that are not Ready and outdated. Those that cannot run go freely; those that ran and lost
-/// their readiness may come back, and go at most `maxUnavailable` at a time.
+/// their readiness may come back, and go at most `maxUnavailable` at a time. What takes no budget goes to all.
 fn update_broken(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, outdated: &[&Slot]) {
     let mut room = context.spec.rolling.max_unavailable.saturating_sub(changing(context, draft));
     for slot in outdated {
@@ -191,7 +219,7 @@ fn update_broken(context: Context<'_>, draft: &mut Draft, changes: &mut Changes,
         if matches!(member.pod.gate, Gate::Closed { .. }) || draft.is_touched(&member.pod.name) {
             continue;
         }
-        let free = cannot_run(&member.pod, context.view.now);
+        let free = cannot_run(&member.pod, context.view.now) || is_free(context, changes, member);
         if !free && room == 0 {
             draft.wait(
                 "WaitingForPods",

@@ -22,6 +22,7 @@ const ENDED_POD_SECONDS: i64 = 10;
 
 pub fn scale(context: Context<'_>, draft: &mut Draft) {
     replace_ended(context, draft);
+    claims::hand_over(context, draft);
     if context.spec.ordered {
         create_in_order(context, draft);
         delete_in_order(context, draft);

@@ -19,13 +19,10 @@ pub fn status(context: Context<'_>, draft: &mut Draft) -> AdvancedStatefulSetSta
     let revisions = context.revisions;
     let counts = Counts::of(context);
     let complete = counts.is_complete(context) && draft.holds.is_empty();
-    // A paused set that is scaled to 0 has not rolled anything out.
-    let nothing_done = context.spec.rolling.paused && context.spec.slots.is_empty();
-    let current = if complete && context.spec.rolling.partition_is_zero && !nothing_done {
-        &revisions.update
-    } else {
-        &revisions.current
-    };
+    // Without slots nothing was rolled out: what pauses a rollout, or is to hold slots back, holds when there are some again.
+    let rolled_out =
+        !context.spec.slots.is_empty() || (!context.spec.rolling.paused && context.spec.rolling.partition_is_zero);
+    let current = if complete && rolled_out { &revisions.update } else { &revisions.current };
     let mut status = AdvancedStatefulSetStatus {
         observed_generation: Some(set.generation),
         replicas: number(counts.created),

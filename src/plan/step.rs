@@ -130,6 +130,20 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
     }
 }
 
+/// Whether only labels, annotations and tolerations change.
+pub fn is_free(context: Context<'_>, changes: &mut Changes, member: &Member) -> bool {
+    let rules = rules(context);
+    let policy = context.spec.rolling.policy;
+    let cluster = Cluster {
+        abilities: &context.snapshot.abilities,
+        in_place_only: policy == PodUpdatePolicy::InPlaceOnly,
+        rules: &rules,
+        now: context.view.now,
+    };
+    let decision = changes.of(context, member).for_pod(&member.pod, &cluster);
+    policy != PodUpdatePolicy::ReCreate && matches!(decision, Decision::Patch(patch) if patch.pace == Pace::Free)
+}
+
 enum Binding {
     Bound,
     Asked,

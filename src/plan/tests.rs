@@ -161,7 +161,13 @@ fn pod(ordinal: i64, image: &str) -> PodFacts {
         observed_generation: Some(1),
         created_at: Some(at(100)),
         controller: Some(owner()),
-        labels: [("app".into(), "web".into()), (names::REVISION_LABEL.into(), hash_of(image).into())].into(),
+        labels: [
+            ("app".into(), "web".into()),
+            (names::REVISION_LABEL.into(), hash_of(image).into()),
+            (names::POD_NAME_LABEL.into(), name.clone()),
+            (names::POD_INDEX_LABEL.into(), ordinal.to_string().into()),
+        ]
+        .into(),
         node: Some("node".into()),
         phase: PodPhase::Running,
         started_at: Some(at(100)),
@@ -436,6 +442,40 @@ fn a_partition_holds_back_the_lowest_slots_with_any_start() {
     assert_eq!(deeds(&world.plan()), ["close web-3"]);
 }
 
+/// A percent that comes to no slot, or slots that are all updated already: nothing is held back, so the rollout is over.
+#[test]
+fn a_partition_that_holds_nothing_back_lets_the_rollout_end() {
+    for (replicas, partition) in [(1, json!("99%")), (3, json!(2))] {
+        let mut world = World::rolling(replicas, json!({"partition": partition}));
+        let updated = revision_name("web", &hash_of("app:v2"));
+        world.status.update_revision = Some(updated.clone());
+        let current = world.status.current_revision.clone();
+        world.pods = (0..replicas).map(|ordinal| pod(ordinal, "app:v2")).collect();
+        assert_eq!(world.plan().status.current_revision, Some(updated));
+        world.pods[0] = lost(pod(0, "app:v2"));
+        assert_eq!(world.plan().status.current_revision, current, "it is not available");
+        world.pods.clear();
+        world.spec["replicas"] = json!(0);
+        assert_eq!(world.plan().status.current_revision, current, "slots are held back when there are some again");
+    }
+}
+
+#[test]
+fn labels_that_name_a_pod_are_given_back() {
+    let mut world = World::settled(2, json!({"paused": true}));
+    world.pods[1].labels.remove(names::POD_NAME_LABEL);
+    world.pods[1].labels.insert(names::POD_INDEX_LABEL.into(), "7".into());
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-1"]);
+    let Action::PatchPod { patch, .. } = &plan.actions[0][0] else { panic!("{plan:?}") };
+    assert_eq!(
+        **patch,
+        json!({"metadata": {"uid": "uid-1", "resourceVersion": "101", "labels": {
+            "statefulset.kubernetes.io/pod-name": "web-1", "apps.kubernetes.io/pod-index": "1",
+        }}})
+    );
+}
+
 #[test]
 fn a_missing_pod_below_the_partition_is_made_on_the_current_revision() {
     let mut world = World::rolling(3, json!({"partition": 2}));
@@ -604,10 +644,8 @@ fn the_current_revision_moves_when_all_is_done_and_nobody_is_held() {
     let second = revision_name("web", &hash_of("app:v2"));
     assert_eq!(world.plan().status.current_revision, Some(second));
     world.spec["updateStrategy"]["rollingUpdate"]["partition"] = json!(1);
+    world.pods[0] = pod(0, "app:v1");
     let first = revision_name("web", &hash_of("app:v1"));
-    assert_eq!(world.plan().status.current_revision, Some(first.clone()));
-    world.spec["replicas"] = json!(0);
-    world.pods.clear();
     assert_eq!(world.plan().status.current_revision, Some(first));
 }
 

@@ -14,7 +14,7 @@ use crate::inplace::env_annotations::is_reference;
 use crate::inplace::resize::amounts;
 use crate::model::pod::{ReadyFacts, Running, parent_and_ordinal};
 use crate::model::{
-    ContainerFacts, ContainerKind, Gate, HelperFacts, HelperImage, PodFacts, PodPhase, ResizeFacts, Resources,
+    ContainerFacts, ContainerKind, Gate, HelperFacts, HelperImage, PodFacts, PodPhase, ResizeFacts, Resources, helper,
 };
 
 /// A Pod as it is read off the wire.
@@ -245,7 +245,9 @@ impl PodObject {
         let status = self.status;
         let (specs, mut statuses) =
             (self.spec.containers.unwrap_or_default(), status.container_statuses.unwrap_or_default());
-        let images = specs.into_iter().map(|spec| helper_image(spec, &mut statuses)).collect();
+        let asked = self.metadata.annotations.as_ref().and_then(|all| all.get(names::PRE_PULL_IMAGES_ANNOTATION));
+        let asked: Vec<String> = asked.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+        let images = specs.into_iter().filter_map(|spec| helper_image(spec, &asked, &mut statuses)).collect();
         let said: Vec<&str> = [status.reason.as_deref(), status.message.as_deref()].into_iter().flatten().collect();
         let rejected = (!said.is_empty()).then(|| said.join(": ").into());
         PodFacts {
@@ -284,7 +286,9 @@ fn helper_owner(metadata: &ObjectMeta) -> Option<Box<str>> {
 /// What a kubelet that still works says of a container before it runs.
 const UNDER_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-fn helper_image(spec: Container, statuses: &mut Vec<ContainerStatus>) -> HelperImage {
+/// `asked`: the images of the template, by their containers' places. `None`: the container is somebody else's.
+fn helper_image(spec: Container, asked: &[String], statuses: &mut Vec<ContainerStatus>) -> Option<HelperImage> {
+    let place = helper::place_of_helper_container(&spec.name)?;
     let position = statuses.iter().position(|status| status.name == spec.name);
     let status = position.map(|position| statuses.swap_remove(position)).unwrap_or_default();
     let state = status.state.unwrap_or_default();
@@ -293,14 +297,15 @@ fn helper_image(spec: Container, statuses: &mut Vec<ContainerStatus>) -> HelperI
         let reason = waiting.reason.as_deref().unwrap_or_default();
         !reason.is_empty() && !UNDER_WAY.contains(&reason)
     });
-    HelperImage {
-        image: boxed(spec.image),
-        pulled: has_id && (state.terminated.is_some() || state.running.is_some()),
+    Some(HelperImage {
+        image: asked.get(place).map_or_else(|| boxed(spec.image), |image| image.as_str().into()),
+        // One that runs has its image, whether its kubelet names it or not.
+        pulled: state.running.is_some() || has_id && state.terminated.is_some(),
         error: waiting.map(|waiting| {
             let said: Vec<String> = [waiting.reason, waiting.message].into_iter().flatten().collect();
             said.join(": ").into()
         }),
-    }
+    })
 }
 
 fn identity(mut metadata: ObjectMeta) -> PodFacts {

@@ -111,6 +111,8 @@ fn a_helper_is_none_of_the_sets_pods_and_tells_what_its_node_does() {
         ("11", state(waiting("ErrImagePull"), ""), false, Some("ErrImagePull: why")),
         ("12", state(json!({"terminated": {"reason": "ContainerStatusUnknown"}}), ""), false, None),
         ("13", state(json!({"terminated": {"reason": "StartError"}}), "sha256:1"), true, None),
+        // As a node that only plays containers says it.
+        ("14", state(json!({"running": {}}), ""), true, None),
     ] {
         assert_eq!(event(&mut store, Event::Apply(helper(version, status))), keys(&["web"]));
         let view = view(&store, "web");
@@ -119,9 +121,34 @@ fn a_helper_is_none_of_the_sets_pods_and_tells_what_its_node_does() {
         assert_eq!((facts.images[0].pulled, facts.images[0].error.as_deref()), (pulled, error));
     }
     let rejected = json!({"phase": "Failed", "reason": "OutOfpods", "message": "no room"});
-    event(&mut store, Event::Apply(helper("14", rejected)));
+    event(&mut store, Event::Apply(helper("15", rejected)));
     let facts = view(&store, "web").helpers["web-x-pull"].helper.clone().unwrap();
     assert_eq!(facts.rejected.as_deref(), Some("OutOfpods: no room"));
+}
+
+/// A mirror's name in the Pod is no other image, and a container that admission added pulls nothing for us.
+#[test]
+fn a_helper_tells_of_the_images_that_it_was_made_for() {
+    let status = json!({"terminated": {"reason": "StartError"}});
+    let pod: PodObject = read(json!({
+        "metadata": {
+            "namespace": "shop", "name": "web-x-pull", "uid": "h", "resourceVersion": "10",
+            "labels": {"apps.asts.dev/pre-pull": "u"},
+            "annotations": {"apps.asts.dev/pre-pull-images": "[\"app:v2\",\"side:v3\"]"},
+            "ownerReferences": [
+                {"apiVersion": "apps.asts.dev/v1beta1", "kind": "AdvancedStatefulSet", "name": "web", "uid": "u"}],
+        },
+        "spec": {"nodeName": "n", "containers": [
+            {"name": "injected", "image": "proxy"}, {"name": "image-0", "image": "mirror/app:v2"},
+            {"name": "image-1", "image": "mirror/side:v3"}]},
+        "status": {"containerStatuses": [
+            {"name": "image-1", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {}},
+            {"name": "image-0", "image": "", "imageID": "sha256:1", "ready": false, "restartCount": 0, "state": status}]},
+    }));
+    let facts = pod.into_facts().unwrap();
+    let images: Vec<_> =
+        facts.helper.iter().flat_map(|helper| &helper.images).map(|it| (&*it.image, it.pulled)).collect();
+    assert_eq!(images, [("app:v2", true), ("side:v3", false)]);
 }
 
 #[test]

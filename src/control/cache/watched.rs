@@ -63,6 +63,8 @@ struct Annotations {
     hook_state_since: Option<String>,
     #[serde(rename = "apps.asts.dev/volume-claims")]
     claims: Option<String>,
+    #[serde(rename = "apps.asts.dev/pre-pull-images")]
+    pre_pull_images: Option<String>,
 }
 
 /// Reads metadata without managed fields and other people's annotations.
@@ -74,6 +76,7 @@ pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta,
             (names::CLAIM_SET_ANNOTATION, annotations.set),
             (names::HOOK_STATE_SINCE_ANNOTATION, annotations.hook_state_since),
             (names::REVISION_CLAIMS_ANNOTATION, annotations.claims),
+            (names::PRE_PULL_IMAGES_ANNOTATION, annotations.pre_pull_images),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))

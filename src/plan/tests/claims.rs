@@ -62,3 +62,46 @@ fn a_claim_that_is_deleted_under_a_running_pod_is_told() {
     assert_eq!(told(&plan), 1);
     assert!(plan.events[0].warning && plan.events[0].message.contains("data-web-0"), "{:?}", plan.events);
 }
+
+/// Somebody drains a node, or a rollout has just deleted it, and then it is condemned: its claims have to go with it too.
+#[test]
+fn claims_of_a_condemned_pod_that_ends_already_are_handed_over() {
+    for order in ["Parallel", "OrderedReady"] {
+        let mut world = owned_by("set", true);
+        world.spec["podManagementPolicy"] = json!(order);
+        world.spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenScaled": "Delete"});
+        world.spec["ordinals"] = json!({"start": 1});
+        world.pods.push(pod(1, "app:v1"));
+        world.pods[0].deletion = Some(at(1));
+        assert_eq!(deeds(&world.plan()), ["own data-web-0"], "{order}");
+        world.spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete"});
+        assert_eq!(deeds(&world.plan()), [""; 0], "{order}: it stays");
+    }
+}
+
+/// A Pod that stays on its old revision mounts no claim of a template that came since: a volume of it would stand unused.
+#[test]
+fn no_claim_is_made_that_its_pod_does_not_mount() {
+    let mut world = World::settled(1, json!({"paused": true}));
+    world.revisions[0].data = Arc::new(revision_data(&template("app:v1"), ["data"]));
+    world.spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}, {"metadata": {"name": "log"}}]);
+    world.add_revision(&template("app:v1"), 2);
+    world.revisions[1].data = Arc::new(revision_data(&template("app:v1"), ["data", "log"]));
+    world.pods[0].node = None;
+    assert_eq!(deeds(&world.plan()), ["claim data-web-0"]);
+}
+
+/// What a native set made has no annotation of ours, and is the garbage collector's as long as the set owns it.
+#[test]
+fn a_claim_without_a_mark_is_let_go_where_the_policy_says_so() {
+    let mut world = owned_by("set", true);
+    world.claims[0].name = "data-web-7".into();
+    for (made_for, deeds_of_it) in
+        [(None, vec!["own data-web-7"]), (Some("web"), vec!["own data-web-7"]), (Some("x"), vec![])]
+    {
+        world.claims[0].made_for = made_for.map(Box::from);
+        let plan = world.plan();
+        let all = deeds(&plan);
+        assert_eq!(all.iter().filter(|deed| deed.contains("web-7")).collect::<Vec<_>>(), deeds_of_it, "{made_for:?}");
+    }
+}

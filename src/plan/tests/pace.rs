@@ -123,6 +123,23 @@ fn a_second_change_goes_on_in_the_same_slot() {
     assert_eq!(plan.status_write, StatusWrite::Now);
 }
 
+/// Labels take nobody down: no Pod waits for another one to get them.
+#[test]
+fn a_label_reaches_all_pods_that_lost_their_readiness() {
+    let mut labelled = template("app:v1");
+    labelled["metadata"]["labels"]["tier"] = "x".into();
+    let mut world = changed(&labelled, json!({}));
+    for ordinal in [1, 2] {
+        world.pods[ordinal] = lost(world.pods[ordinal].clone());
+    }
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["patch web-2", "patch web-1", "patch web-0"]);
+    assert_eq!(ledger(&plan), [0; 0]);
+    // As before, where containers are touched.
+    change(&mut world, &probed(80));
+    assert_eq!(deeds(&world.plan()), ["patch web-2"]);
+}
+
 #[test]
 fn tolerations_go_to_all_pods_at_once_behind_the_pods_own() {
     let mut template = template("app:v1");
@@ -273,7 +290,10 @@ fn resizes_without_room_are_taken_back_one_by_one_where_the_budget_was_lowered()
     let stuck = &world.pods[2];
     let (name, uid, id) =
         (world.pods[1].name.clone(), world.pods[1].uid.clone(), world.pods[1].containers[0].container_id.clone());
-    let mut other = PodFacts { name, uid, ..stuck.clone() };
+    let mut labels = stuck.labels.clone();
+    labels.insert(names::POD_NAME_LABEL.into(), name.clone());
+    labels.insert(names::POD_INDEX_LABEL.into(), "1".into());
+    let mut other = PodFacts { name, uid, labels, ..stuck.clone() };
     other.containers[0].container_id = id;
     world.pods[1] = other;
     world.status.disrupted.push(Disruption { ordinal: 1, uid: "uid-1".into(), ..entry });

@@ -119,7 +119,8 @@ impl World {
         for (kind, name, uid) in doomed {
             note!(self, "gc deletes {kind:?} {name}");
             if kind == Kind::Claim {
-                self.oracle.claim_collected(&name);
+                let claim = self.store.get(kind, &name).and_then(|object| object.claim()).cloned();
+                claim.iter().for_each(|claim| self.oracle.claim_collected(claim));
             }
             let guard = Guard { uid: Some(uid), version: None };
             drop(self.store.delete(kind, &name, &guard, None));

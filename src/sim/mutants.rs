@@ -10,6 +10,7 @@ use super::agent::draw_with_hooks;
 use super::script::{Script, draw};
 use super::world::World;
 use crate::api::names;
+use crate::api::spec::{ClaimRetention, ClaimRetentionPolicy};
 use crate::model::claim::ClaimOwner;
 use crate::model::{PodFacts, Snapshot};
 use crate::plan::Plan;
@@ -49,10 +50,13 @@ pub enum Mutant {
     HooksUnseen,
     NoNoteBeforeResize,
     NothingHeard,
+    HandsOverUnderRetain,
+    StaleClaimsUnseen,
+    AdoptsWithoutALook,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
-pub const CAUGHT_BY_SEEDS: [Mutant; 27] = [
+pub const CAUGHT_BY_SEEDS: [Mutant; 30] = [
     Mutant::NoUidPrecondition,
     Mutant::NoVersionPrecondition,
     Mutant::DisruptBeforeStatus,
@@ -80,6 +84,9 @@ pub const CAUGHT_BY_SEEDS: [Mutant; 27] = [
     Mutant::StatusWithoutEnd,
     Mutant::RetriesWithoutALook,
     Mutant::HooksUnseen,
+    Mutant::HandsOverUnderRetain,
+    Mutant::StaleClaimsUnseen,
+    Mutant::AdoptsWithoutALook,
 ];
 
 impl Mutant {
@@ -104,6 +111,7 @@ impl World {
             | Mutant::BudgetTooLarge
             | Mutant::IgnoreOrder
             | Mutant::IgnoreMinReady
+            | Mutant::HandsOverUnderRetain
             | Mutant::HooksUnseen => mutate_spec(mutant, snapshot),
             Mutant::DeletionOfTheSetUnseen => snapshot.set.terminating = false,
             Mutant::AdoptsWhatOthersOwn => {
@@ -127,6 +135,14 @@ impl World {
                         our_group: false,
                     });
                     *claim = Arc::new(held);
+                }
+            }
+            Mutant::StaleClaimsUnseen => {
+                for claim in snapshot.claims.values_mut() {
+                    let mut sound = (**claim).clone();
+                    sound.terminating = false;
+                    sound.owners.retain(|owner| &*owner.kind != "Pod");
+                    *claim = Arc::new(sound);
                 }
             }
             Mutant::TerminatingPodsUnseen => {
@@ -217,6 +233,11 @@ fn mutate_spec(mutant: Mutant, snapshot: &mut Snapshot) {
         Mutant::IgnoreOrder => spec.pod_management_policy = Some(crate::api::spec::PodManagementPolicy::Parallel),
         Mutant::IgnoreMinReady => spec.min_ready_seconds = None,
         Mutant::HooksUnseen => spec.lifecycle = None,
+        Mutant::HandsOverUnderRetain => {
+            let delete = Some(ClaimRetention::Delete);
+            spec.persistent_volume_claim_retention_policy =
+                Some(ClaimRetentionPolicy { when_deleted: delete, when_scaled: delete });
+        }
         _ => {}
     }
     if let Some(rolling) = spec.update_strategy.as_mut().and_then(|one| one.rolling_update.as_mut()) {

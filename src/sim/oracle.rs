@@ -9,12 +9,14 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
-use super::oracle_rules::{judge_create, judge_hooks, judge_revision_delete, means, short};
+use super::oracle_rules::{
+    claim_ordinal, judge_claim_owners, judge_create, judge_hooks, judge_revision, judge_revision_delete, means, short,
+};
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
 use crate::api::{Disruption, names};
 use crate::model::pod::is_newer;
-use crate::model::{Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
+use crate::model::{ClaimFacts, Gate, Ordinal, PodFacts, Ranges, ValidSpec, canonical};
 use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction};
 
 #[derive(Default)]
@@ -31,6 +33,8 @@ pub struct Oracle {
     /// Every template that a revision ever had, by its hash and its full name.
     templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
+    /// What controllers saw of the set, live, since they made their present plan: the UID of one that is not being deleted.
+    looks: BTreeMap<usize, Box<str>>,
     /// Verb and object of the writes that changed something; of statuses, none.
     pub counts: BTreeMap<(&'static str, String), u64>,
     /// UIDs of Pods whose creation came after its controller had given it up, or was gone: no look could foresee them.
@@ -68,6 +72,27 @@ impl Oracle {
 
     pub fn saw(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// A controller has made a plan: what it looked at before says nothing any more.
+    pub fn planned(&mut self, controller: usize) {
+        self.looks.remove(&controller);
+    }
+
+    /// A controller read the set live.
+    pub fn looked_at_set(&mut self, controller: usize, set: Option<&Object>) {
+        match set.filter(|set| !set.is_terminating()) {
+            Some(set) => drop(self.looks.insert(controller, set.uid.clone())),
+            None => drop(self.looks.remove(&controller)),
+        }
+    }
+
+    /// S3: what has no owner is taken after a live look that shows the same set.
+    fn judge_look(&self, request: &Request) -> Result<(), String> {
+        if self.looks.get(&request.controller) == Some(&request.read.set_uid) {
+            return Ok(());
+        }
+        Err(format!("S3: {} is adopted without a live look at the set", request.name))
     }
 
     fn window(&self, read: &Read) -> Vec<Arc<SetState>> {
@@ -214,9 +239,18 @@ impl Oracle {
             return Err(format!("S16: {:?} {} although the set is being deleted", request.verb, request.name));
         }
         match &request.intent {
-            Intent::Revision(RevisionAction::Delete { hash, name, .. }) if target.is_some() => {
-                judge_revision_delete(hash, name, store, &self.made_late)
+            Intent::Revision(action) => {
+                let Some(revision) = target.and_then(|target| target.revision()) else { return Ok(()) };
+                judge_revision(action, revision, &request.read.set_uid)?;
+                match action {
+                    RevisionAction::Adopt { .. } => self.judge_look(request),
+                    RevisionAction::Delete { hash, name, .. } => {
+                        judge_revision_delete(hash, name, store, &self.made_late)
+                    }
+                    _ => Ok(()),
+                }
             }
+            Intent::Claim => judge_claim_owners(request, None, &window),
             Intent::Act(action) => self.judge_action(request, action, &window, target, store),
             _ => Ok(()),
         }
@@ -237,13 +271,20 @@ impl Oracle {
             let hash = facts::pod(pod).revision_label().to_owned();
             return judge_create(*ordinal, &hash, window, &self.templates);
         }
+        if let Action::PatchClaim { .. } | Action::GrowClaim { .. } = action {
+            let claim = target.and_then(|target| target.claim());
+            return claim.map_or(Ok(()), |claim| judge_claim_owners(request, Some(claim), window));
+        }
         let Some(pod) = target.and_then(|target| target.pod()) else { return Ok(()) };
         let owner = pod.controller.as_ref().map(|owner| &owner.uid);
         match action {
             Action::AdoptPod { .. } if owner.is_some() => return Err(format!("S3: {} is no orphan", pod.name)),
+            Action::AdoptPod { .. } if !window.iter().any(|state| state.spec.selector.matches_map(&pod.labels)) => {
+                return Err(format!("S3: {} is adopted and the selector never matched it", pod.name));
+            }
             Action::AdoptPod { .. } => {
                 self.saw("an orphan was adopted");
-                return Ok(());
+                return self.judge_look(request);
             }
             Action::CreateHelper { .. } => return Ok(()),
             Action::DeleteHelper { .. } => {
@@ -424,11 +465,16 @@ impl Oracle {
         Ok(())
     }
 
-    /// The garbage collector took a claim: somebody must have asked for it.
-    pub fn claim_collected(&mut self, name: &str) {
-        let asked = |state: &Arc<SetState>| state.spec.delete_claims_when_scaled || state.spec.delete_claims_with_set;
+    /// The garbage collector took a claim: somebody must have asked for it, for the owners that it had.
+    pub fn claim_collected(&mut self, claim: &ClaimFacts) {
+        let of_pod = claim.owners.iter().any(|owner| &*owner.kind == "Pod");
+        let asked = |state: &Arc<SetState>| {
+            let spec = &state.spec;
+            let condemned = claim_ordinal(&claim.name).is_some_and(|ordinal| !spec.slots.contains(ordinal));
+            if of_pod { spec.delete_claims_when_scaled && condemned } else { spec.delete_claims_with_set }
+        };
         if !self.history.iter().any(asked) {
-            self.fail(format!("S12: claim {name} is collected and no policy ever said so"));
+            self.fail(format!("S12: claim {} is collected and no policy ever said so", claim.name));
         }
     }
 }

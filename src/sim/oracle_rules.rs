@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::controller::Request;
+use super::facts;
 use super::oracle::SetState;
 use super::store::{Kind, Store};
 use super::world::SET;
 use crate::inplace::differences;
-use crate::model::{HookState, Ordinal, PodFacts, canonical};
-use crate::plan::action::{Action, DeleteWhy, PatchWhy};
+use crate::model::revision::is_named_after;
+use crate::model::{ClaimFacts, HookState, Ordinal, PodFacts, RevisionFacts, canonical};
+use crate::plan::action::{Action, DeleteWhy, PatchWhy, RevisionAction};
 
 pub fn short(action: &Action) -> String {
     let mut text = format!("{action:?}");
@@ -75,6 +78,59 @@ pub fn judge_revision_delete(
         (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
         _ => Ok(()),
     }
+}
+
+/// S3 and S14: only revisions of this set are written, orphans are taken by their whole name, and numbers grow.
+pub fn judge_revision(action: &RevisionAction, revision: &RevisionFacts, set_uid: &str) -> Result<(), String> {
+    let name = &revision.name;
+    let owner = revision.controller.as_ref().map(|owner| &*owner.uid);
+    match action {
+        RevisionAction::Adopt { .. } if owner.is_some() => Err(format!("S3: revision {name} is no orphan")),
+        RevisionAction::Adopt { .. } if !is_named_after(SET, name) => {
+            Err(format!("S3: revision {name} is adopted by its labels alone"))
+        }
+        RevisionAction::Adopt { .. } | RevisionAction::Create { .. } => Ok(()),
+        _ if owner != Some(set_uid) => Err(format!("S3: revision {name} is written and is not ours")),
+        RevisionAction::Renumber { number, .. } if *number <= revision.number => {
+            Err(format!("S14: revision {name} gets the number {number} after {}", revision.number))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The ordinal in a claim's name.
+pub fn claim_ordinal(name: &str) -> Option<Ordinal> {
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+/// S12: a claim is given an owner, with which it will go, only as the retention policy says, and never one of another
+/// controller. `claim`: as it is; `None`: it is made.
+pub fn judge_claim_owners(
+    request: &Request,
+    claim: Option<&ClaimFacts>,
+    window: &[Arc<SetState>],
+) -> Result<(), String> {
+    let name = &request.name;
+    let foreign = |claim: &ClaimFacts| claim.owners.iter().any(|owner| owner.controller);
+    let ordinal = claim_ordinal(name);
+    for owner in facts::list(&request.body, "/metadata/ownerReferences") {
+        if owner.get("$patch").is_some() {
+            continue;
+        }
+        if claim.is_some_and(foreign) {
+            return Err(format!("S12: claim {name} has another controller and is given an owner"));
+        }
+        let of_pod = &*facts::text(owner, "/kind") == "Pod";
+        let asked = window.iter().any(|state| {
+            let condemned = ordinal.is_some_and(|ordinal| !state.spec.slots.contains(ordinal));
+            if of_pod { state.spec.delete_claims_when_scaled && condemned } else { state.spec.delete_claims_with_set }
+        });
+        if !asked {
+            let kind = facts::text(owner, "/kind");
+            return Err(format!("S12: claim {name} is handed to a {kind} and no policy says so"));
+        }
+    }
+    Ok(())
 }
 
 /// A Pod in service that a hook holds stays as it is.

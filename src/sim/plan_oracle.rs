@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use super::facts;
+use crate::inplace::differences;
 use crate::model::{Gate, HookState, Ordinal, PodFacts, Snapshot, ValidSpec};
 use crate::plan::Plan;
-use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, StatusWrite};
+use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, RevisionAction, StatusWrite};
 
 pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     let Ok(spec) = ValidSpec::parse(&snapshot.set.spec) else { return Ok(()) };
@@ -14,6 +16,9 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     ordered_creation(snapshot, &spec, plan)?;
     one_action_a_pod(plan)?;
     claims_go_first(snapshot, &spec, plan)?;
+    claims_are_there_to_stay(snapshot, plan)?;
+    revisions_are_new(snapshot, &spec, plan)?;
+    looks_in_time(snapshot, &spec, plan)?;
     completion(snapshot, &spec, plan)
 }
 
@@ -133,7 +138,19 @@ fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Resul
                     return Err(format!("S7: {name} is made before {missing} is available"));
                 }
             }
-            Action::DeletePod { why: DeleteWhy::ScaleDown, .. } => deleted += 1,
+            Action::DeletePod { ordinal, target, why: DeleteWhy::ScaleDown, .. } => {
+                deleted += 1;
+                let higher = |pod: &PodFacts| {
+                    let other = pod.ordinal_of(&snapshot.set.name);
+                    other.is_some_and(|other| other > *ordinal && !spec.slots.contains(other))
+                };
+                if let Some(other) = snapshot.pods.values().find(|pod| higher(pod)) {
+                    return Err(format!("S7: {} is scaled down before {}", target.name, other.name));
+                }
+                if let Some(missing) = spec.slots.ordinals().iter().find(|it| !is_available(snapshot, spec, **it)) {
+                    return Err(format!("S7: {} is scaled down while {missing} is not available", target.name));
+                }
+            }
             _ => {}
         }
     }
@@ -160,6 +177,67 @@ fn claims_go_first(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result
     Ok(())
 }
 
+/// S13: no Pod is made on a claim that is going away, or that will be collected with a Pod that is gone.
+fn claims_are_there_to_stay(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
+    for action in plan.actions.iter().flatten() {
+        let Action::CreatePod { name, pod, .. } = action else { continue };
+        let volumes = facts::list(pod, "/spec/volumes");
+        let claims = volumes.iter().filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+        for claim in claims.filter_map(|claim| snapshot.claims.get(claim)) {
+            let lives = |uid: &str| snapshot.pods.values().any(|pod| &*pod.uid == uid);
+            let stale = claim.owners.iter().any(|owner| &*owner.kind == "Pod" && !lives(&owner.uid));
+            if claim.terminating || stale {
+                return Err(format!("S13: {name} is made on claim {}, which is about to go", claim.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// S14 and S15: a revision is made for a template that none of the set's has, by its meaning, and its number is the highest.
+fn revisions_are_new(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    for action in &plan.revisions {
+        let RevisionAction::Create { name, number, data, .. } = action else { continue };
+        let made = data.pointer("/spec/template").cloned().unwrap_or_default();
+        let claims = spec.claim_templates.iter().map(|claim| &*claim.name).collect::<BTreeSet<_>>();
+        for old in snapshot.revisions.iter().filter(|old| !old.terminating) {
+            if old.number >= *number {
+                return Err(format!("S14: revision {name} gets number {number}, and {} has {}", old.name, old.number));
+            }
+            let same_claims = old.claim_names().is_some_and(|names| {
+                names.iter().map(|name| &**name).collect::<BTreeSet<_>>() == claims && !spec.grow_claims
+            });
+            if same_claims && differences(&old.template(), &made).iter().all(|it| it.path.contains("$patch")) {
+                return Err(format!("S15: revision {name} is made, and {} says the same", old.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// L6: a Pod becomes available by time alone: somebody has to look then.
+fn looks_in_time(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), String> {
+    if snapshot.set.terminating {
+        return Ok(());
+    }
+    for ordinal in spec.slots.ordinals() {
+        let Some(pod) = pod_of(snapshot, *ordinal)
+            .filter(|pod| pod.is_ready() && !pod.is_terminating() && spec.selector.matches_map(&pod.labels))
+        else {
+            continue;
+        };
+        if pod.is_available(spec.min_ready_seconds, snapshot.now) {
+            continue;
+        }
+        let since = pod.ready.as_ref().and_then(|ready| ready.since).unwrap_or(snapshot.now);
+        let due = since + jiff::SignedDuration::from_secs(spec.min_ready_seconds + 1);
+        if plan.wake_at.is_none_or(|wake| wake > due.max(snapshot.now)) {
+            return Err(format!("L6: {} becomes available at {due}, the next look is {:?}", pod.name, plan.wake_at));
+        }
+    }
+    Ok(())
+}
+
 fn one_action_a_pod(plan: &Plan) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for action in plan.actions.iter().flatten().chain(&plan.disruptions) {
@@ -178,9 +256,14 @@ fn completion(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), 
         return Ok(());
     }
     let known = snapshot.revisions.iter().any(|one| Some(&*one.name) == old.current_revision.as_deref());
-    let done = spec.slots.ordinals().iter().all(|ordinal| is_available(snapshot, spec, *ordinal));
-    if done && spec.rolling.partition_is_zero || !known {
+    let all = |holds: &dyn Fn(Ordinal) -> bool| spec.slots.ordinals().iter().all(|ordinal| holds(*ordinal));
+    let update = plan.status.update_revision.as_deref().unwrap_or_default();
+    let is_updated = |ordinal| {
+        let label = pod_of(snapshot, ordinal).map(PodFacts::revision_label).unwrap_or_default();
+        !label.is_empty() && (update == label || update.ends_with(&format!("-{label}")))
+    };
+    if !known || all(&|ordinal| is_available(snapshot, spec, ordinal) && is_updated(ordinal)) {
         return Ok(());
     }
-    Err("S17: currentRevision moves before all Pods are available".to_owned())
+    Err("S17: currentRevision moves before all Pods are updated and available".to_owned())
 }

@@ -161,6 +161,9 @@ impl World {
             Action::PatchClaim { target, patch: body, .. } | Action::GrowClaim { target, patch: body, .. } => {
                 one(patch(Verb::Patch, Kind::Claim, target, body))
             }
+            Action::AdoptPod { target, patch: body, .. } if self.mutant == Some(Mutant::AdoptsWithoutALook) => {
+                one(patch(Verb::Patch, Kind::Pod, target, body))
+            }
             Action::AdoptPod { target, patch: body, .. } => {
                 let check = self.request(controller, Verb::Get, Kind::Set, SET, Intent::CheckSet);
                 vec![VecDeque::from([check, patch(Verb::Patch, Kind::Pod, target, body)])]

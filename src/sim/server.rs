@@ -140,6 +140,9 @@ impl World {
             let view = self.controllers[request.controller].views.get(&request.kind);
             object = view.and_then(|view| view.objects.get(&request.name)).cloned();
         }
+        if request.kind == Kind::Set {
+            self.oracle.looked_at_set(request.controller, object.as_deref());
+        }
         match &request.intent {
             Intent::CheckSet => {
                 let same = object.as_ref().is_some_and(|set| set.uid == request.read.set_uid && !set.is_terminating());

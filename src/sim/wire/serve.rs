@@ -1,5 +1,7 @@
 //! Requests reach the apiserver, are refused or done, and are answered, or not.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::call::{Call, Reply, Resource};
@@ -7,8 +9,8 @@ use super::{Command, WireEvent};
 use crate::sim::chaos::Fault;
 use crate::sim::controller::Outcome;
 use crate::sim::server;
-use crate::sim::store::{Guard, Kind, Part, Refused};
-use crate::sim::world::{Event, World, note};
+use crate::sim::store::{Guard, Kind, Object, Part, Refused};
+use crate::sim::world::{Event, SET, World, note};
 
 impl World {
     /// A manager has sent a request.
@@ -99,7 +101,7 @@ impl World {
                 return self.begin_watch(call);
             }
             ("GET", _) if call.name.is_empty() => return self.list(call),
-            ("GET", Resource::Stored(kind)) => match self.store.get(kind, &call.name) {
+            ("GET", Resource::Stored(kind)) => match self.looked_at(call, kind) {
                 Some(object) => Ok(object.value.clone()),
                 None => Err(Refused { code: 404, message: format!("no {kind:?} {}", call.name) }),
             },
@@ -123,6 +125,14 @@ impl World {
             Ok(value) => Reply::Json(if call.method == http::Method::POST { 201 } else { 200 }, value),
             Err(refused) => Reply::of_refusal(&refused),
         }
+    }
+
+    fn looked_at(&mut self, call: &Call, kind: Kind) -> Option<&Arc<Object>> {
+        let object = self.store.get(kind, &call.name);
+        if kind == Kind::Set && call.name == SET {
+            self.oracle.looked_at_set(call.manager, object.map(|object| &**object));
+        }
+        object
     }
 
     fn write_lease(&mut self, call: &Call) -> Result<Value, Refused> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::install::install;
 use crate::harness::manager::Manager;
 use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::space::{container_id, uid};
 use crate::harness::wait::seconds;
-use crate::harness::{Context, Failure, Result, Space, Suite, eventually, image, report, set};
+use crate::harness::{Context, Failure, Result, Space, Suite, eventually, holds, image, report, set};
 use crate::lifecycle::{self, HOLD, hooked};
 use crate::{ensure, ensure_eq, test_list};
 
@@ -22,6 +23,7 @@ test_list![
     an_apiserver_that_goes_and_comes_back_loses_nothing,
     a_manager_told_to_end_hands_over_at_once,
     a_set_that_cannot_be_understood_harms_no_other,
+    a_definition_that_comes_after_the_manager_is_waited_for,
 ];
 
 const REPLICAS: i64 = 6;
@@ -244,6 +246,40 @@ async fn a_set_that_cannot_be_understood_harms_no_other(here: Space) -> Result {
         .await?;
         space.set_image("web", "v2").await?;
         space.settled("web").await
+    })
+    .await
+}
+
+/// Tries to watch come further and further apart: no more than so many in [`ABSENT_SECONDS`].
+const TRIES_MOST: usize = 20;
+const ABSENT_SECONDS: u64 = 15;
+
+async fn a_definition_that_comes_after_the_manager_is_waited_for(here: Space) -> Result {
+    apart(&here, "definition", async |suite, space| {
+        with_manager(suite, Manager::kill)?;
+        space.kubectl(&["delete", "crd", "advancedstatefulsets.apps.asts.dev"], None)?;
+        another_manager(suite, &["--leader-elect=false"])?;
+        with_manager(suite, |manager| manager.wait_for_log("is not installed in this cluster"))?;
+        let ready = || with_manager(suite, |manager| manager.get("health_address", "/readyz"));
+        holds(seconds(ABSENT_SECONDS), "alive and not ready", async || {
+            let health = with_manager(suite, |manager| manager.get("health_address", "/healthz"))?;
+            ensure!(health.starts_with("HTTP/1.1 200"), "/healthz: {health}");
+            let answer = ready()?;
+            ensure!(answer.starts_with("HTTP/1.1 503") && answer.contains("caches"), "/readyz: {answer}");
+            Ok(())
+        })
+        .await?;
+        let told = with_manager(suite, |manager| Ok(manager.lines_about("is not installed", usize::MAX)))?;
+        let tries = told.lines().count();
+        ensure!(tries <= TRIES_MOST, "{tries} tries in {ABSENT_SECONDS} s");
+        install(&suite.cluster.info)?;
+        eventually(seconds(60), "ready", async || {
+            let answer = ready()?;
+            ensure!(answer.starts_with("HTTP/1.1 200"), "/readyz: {answer}");
+            Ok(())
+        })
+        .await?;
+        space.create_settled(six(json!({}))).await
     })
     .await
 }

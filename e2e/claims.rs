@@ -1,11 +1,12 @@
 //! Claims: made for each ordinal, kept, and owned as the retention policy says.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::harness::manifest::{claim_template, with};
-use crate::harness::space::{container_id, pod_name, uid};
+use crate::harness::rest::is_quiet;
+use crate::harness::space::{container_id, describe, is_ready, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Result, Space, eventually, holds, set};
 use crate::{ensure, ensure_eq, test_list};
@@ -22,6 +23,7 @@ test_list![
     the_policy_can_change_later,
     a_claim_that_another_controller_owns_is_left_alone,
     a_missing_claim_of_a_pending_pod_is_made_again,
+    a_claim_whose_volume_is_lost_is_told_and_left_to_its_owner,
     a_new_claim_template_re_creates_the_pods_and_keeps_the_claims,
     another_size_is_for_claims_made_from_then_on,
     the_status_counts_claims,
@@ -46,7 +48,7 @@ pub async fn volume_for(space: &Space, claim: &str) -> Result {
             "hostPath": {"path": format!("/nowhere/{name}")},
         },
     }))?;
-    let volumes: Api<k8s_openapi::api::core::v1::PersistentVolume> = Api::all(space.client.clone());
+    let volumes: Api<PersistentVolume> = Api::all(space.client.clone());
     volumes.create(&PostParams::default(), &volume).await?;
     Ok(())
 }
@@ -266,6 +268,51 @@ async fn a_missing_claim_of_a_pending_pod_is_made_again(space: Space) -> Result 
     Ok(())
 }
 
+async fn lose_volume(space: &Space, claim: &str) -> Result {
+    let volumes: Api<PersistentVolume> = Api::all(space.client.clone());
+    let name = format!("{}-{claim}", space.namespace);
+    volumes.delete(&name, &DeleteParams::default()).await?;
+    let unprotected = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    volumes.patch(&name, &PatchParams::default(), &unprotected).await?;
+    eventually(seconds(60), &format!("{claim} is Lost"), async || {
+        let phase = space.claim(claim).await?.status.and_then(|status| status.phase);
+        ensure_eq!(phase.as_deref(), Some("Lost"), "phase");
+        Ok(())
+    })
+    .await
+}
+
+/// Only who owns the data can say that they are not needed any more.
+async fn a_claim_whose_volume_is_lost_is_told_and_left_to_its_owner(space: Space) -> Result {
+    volumes_for(&space, "web", 0..1).await?;
+    space.create_settled(with_claims("web", 1, json!({}))).await?;
+    let (pod, claim) = (uid(&space.pod("web-0").await?), space.claim("data-web-0").await?.metadata.uid);
+    lose_volume(&space, "data-web-0").await?;
+    // The Pod that runs goes on, and is updated in place.
+    space.set_image("web", "v2").await?;
+    space.settled("web").await?;
+    ensure_eq!(uid(&space.pod("web-0").await?), pod, "UID of web-0");
+    // The next one cannot be scheduled.
+    space.pods().delete("web-0", &DeleteParams::default()).await?;
+    eventually(seconds(60), "another Pod, that waits", async || {
+        let made = space.pod("web-0").await?;
+        ensure!(uid(&made) != pod && !is_ready(&made), "{}", describe(&made));
+        let progressing = space.condition("web", "Progressing").await?;
+        ensure!(progressing.message.as_deref().unwrap_or_default().contains("web-0"), "{progressing:?}");
+        Ok(())
+    })
+    .await?;
+    is_quiet(&space).await?;
+    ensure_eq!(space.claim("data-web-0").await?.metadata.uid, claim, "UID of the claim");
+    let claims: Api<PersistentVolumeClaim> = space.api();
+    claims.delete("data-web-0", &DeleteParams::default()).await?;
+    volumes_for(&space, "web", 0..1).await?;
+    space.settled("web").await?;
+    ensure!(space.claim("data-web-0").await?.metadata.uid != claim, "it is still the old claim");
+    Ok(())
+}
+
+/// openkruise/kruise#1389, #2343: an added claim template stopped the set for ever.
 async fn a_new_claim_template_re_creates_the_pods_and_keeps_the_claims(space: Space) -> Result {
     volumes_for(&space, "web", 0..2).await?;
     space.create_settled(with_claims("web", 2, json!({}))).await?;

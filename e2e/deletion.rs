@@ -1,8 +1,11 @@
 //! Deleting a set, and Pods that users mark or delete.
 
-use kube::api::{DeleteParams, ListParams};
-use serde_json::json;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
+use crate::harness::audit::requests_of;
+use crate::harness::install::MANAGER_USER;
 use crate::harness::manifest::{rolling_update, with};
 use crate::harness::space::{image_of, label, pod_name, uid};
 use crate::harness::wait::seconds;
@@ -17,6 +20,7 @@ test_list![
     a_marked_pod_goes_before_others_and_comes_back_on_its_revision,
     marked_pods_go_no_faster_than_the_budget,
     a_terminating_pod_is_not_forced,
+    a_namespace_that_goes_gets_no_pod_back_and_stops_no_other,
     a_marked_pod_of_a_paused_set_comes_back_as_it_was,
     a_marked_pod_under_on_delete_comes_back_updated,
     a_marked_pod_that_is_not_ready_goes_with_the_budget_used_up_and_no_other,
@@ -123,6 +127,8 @@ async fn marked_pods_go_no_faster_than_the_budget(space: Space) -> Result {
     recorder.keeps_identity()
 }
 
+/// kubernetes/kubernetes#59848: a Pod that ran twice. The half of it that is a controller's: never to take a Pod away by
+/// force, nor to make another before it is gone.
 async fn a_terminating_pod_is_not_forced(space: Space) -> Result {
     space.create_settled(set("web", json!({"template": {"spec": {"terminationGracePeriodSeconds": 30}}}))).await?;
     let before = uid(&space.pod("web-2").await?);
@@ -137,6 +143,46 @@ async fn a_terminating_pod_is_not_forced(space: Space) -> Result {
     .await?;
     space.replaced("web-2", &before).await?;
     space.settled("web").await
+}
+
+/// Tries of a write that is refused come further and further apart: no more than so many in [`GOING_SECONDS`].
+const TRIES_MOST: usize = 40;
+const GOING_SECONDS: u64 = 10;
+
+/// Pods go first, and the set only after them: until then its Pods are missing and none can be made.
+async fn a_namespace_that_goes_gets_no_pod_back_and_stops_no_other(space: Space) -> Result {
+    let going = space.suite.space("going").await?;
+    let parallel = || set("web", json!({"podManagementPolicy": "Parallel"}));
+    going.create_settled(parallel()).await?;
+    space.create_settled(parallel()).await?;
+    let hold = |names: Value| Patch::Merge(json!({"metadata": {"finalizers": names}}));
+    going.pods().patch("web-0", &PatchParams::default(), &hold(json!(["asts.dev/hold"]))).await?;
+    let recorder = going.record().await?;
+    let namespaces: Api<Namespace> = Api::all(space.client.clone());
+    namespaces.delete(&going.namespace, &DeleteParams::default()).await?;
+    eventually(seconds(60), "web-1 and web-2 are gone", async || {
+        let left = going.pods().list(&ListParams::default()).await?.items;
+        ensure_eq!(left.iter().map(pod_name).collect::<Vec<_>>(), ["web-0"], "Pods");
+        Ok(())
+    })
+    .await?;
+    let asked = || -> Result<usize> {
+        let requests = requests_of(&space.suite.cluster.info.audit_log, MANAGER_USER)?;
+        Ok(requests.iter().filter(|request| request.object_ref.namespace == going.namespace).count())
+    };
+    let before = asked()?;
+    space.set_image("web", "v2").await?;
+    space.settled("web").await?;
+    tokio::time::sleep(seconds(GOING_SECONDS)).await;
+    let tries = asked()? - before;
+    ensure!(tries <= TRIES_MOST, "{tries} requests for a namespace that goes");
+    ensure_eq!(recorder.made().len(), 3, "Pods that were ever made");
+    going.pods().patch("web-0", &PatchParams::default(), &hold(json!(null))).await?;
+    eventually(seconds(60), "the namespace is gone", async || {
+        ensure!(namespaces.get_opt(&going.namespace).await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_marked_pod_of_a_paused_set_comes_back_as_it_was(space: Space) -> Result {

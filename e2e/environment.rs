@@ -139,6 +139,7 @@ async fn a_rolled_back_value_comes_back(space: Space) -> Result {
     app_alone_restarted(&space, &half, "0").await
 }
 
+/// openkruise/kruise#1239: it took two restarts.
 async fn a_value_and_an_image_change_in_one_restart(space: Space) -> Result {
     space.create_settled(two_pods(with(annotations(), containers("v1", "0")))).await?;
     let before = space.pods_of("web").await?;

@@ -13,6 +13,7 @@ use crate::harness::manager::Manager;
 use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::proxy::{Fate, Harm, Proxy};
 use crate::harness::recorder::Recorder;
+use crate::harness::rest::has_template;
 use crate::harness::space::{container_id, image_of, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Failure, Result, Space, Suite, eventually, holds, image, report, set};
@@ -143,7 +144,7 @@ async fn life(it: &Harmed) -> Result {
     let worst = recorder.worst_taken_down("web", 0..REPLICAS_LEAST, &BTreeSet::new());
     ensure!(worst > 0, "the watch shows no update at all");
     ensure!(worst <= BUDGET, "{worst} Pods were taken down at once");
-    Ok(())
+    has_template(space, "web").await
 }
 
 /// Without harm nothing is written any more.
@@ -254,7 +255,9 @@ async fn watches_that_fall_silent_are_noticed_and_begun_again(_: Space) -> Resul
         space.settled_within("web", SILENCE_SECONDS).await?;
         let worst = recorder.worst_taken_down("web", 0..REPLICAS, &BTreeSet::new());
         ensure!((1..=BUDGET).contains(&worst), "{worst} Pods were taken down at once");
-        recorder.keeps_identity()
+        recorder.keeps_identity()?;
+        has_template(space, "web").await?;
+        is_quiet(it).await
     })
     .await
 }
@@ -285,6 +288,7 @@ async fn an_outage_longer_than_any_backoff_is_caught_up_on(_: Space) -> Result {
         let worst = recorder.worst_taken_down("web", 0..REPLICAS, &by_hand);
         ensure!((1..=BUDGET).contains(&worst), "{worst} Pods were taken down at once");
         recorder.keeps_identity()?;
+        has_template(space, "web").await?;
         is_quiet(it).await
     })
     .await

@@ -145,6 +145,7 @@ async fn metadata_is_followed(space: &Space, change: Value, check: impl Fn(&Pod)
     Ok(())
 }
 
+/// openkruise/kruise#1625: a change of annotations alone was not applied.
 async fn labels_and_annotations_change_without_a_blink(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     let change = json!({"labels": {"tier": "gold"}, "annotations": {"note": "new"}});
@@ -203,6 +204,7 @@ async fn two_containers_change_together(space: Space) -> Result {
     Ok(())
 }
 
+/// openkruise/kruise#217, #635, #1242, #1493, #2297: such an update was never done.
 async fn another_name_of_the_same_image_is_an_update(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     let before = space.pods_of("web").await?;

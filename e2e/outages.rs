@@ -15,6 +15,7 @@ use crate::harness::install::SYSTEM_NAMESPACE;
 use crate::harness::manager::Manager;
 use crate::harness::manifest::{claim_template, rolling_update, with};
 use crate::harness::proxy::{Harm, Proxy, Seen};
+use crate::harness::rest::at_rest;
 use crate::harness::space::{image_of, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Context, Result, Space, Suite, eventually, image, set};
@@ -77,7 +78,8 @@ async fn apiserver_and_etcd_killed_in_rollouts_lose_nothing(here: Space) -> Resu
         let worst = recorder.worst_taken_down("web", 0..REPLICAS, &BTreeSet::new());
         ensure!((1..=BUDGET).contains(&worst), "{worst} Pods were taken down at once");
         ensure!(with_manager(suite, |manager| Ok(manager.is_alive()))?, "the manager ended");
-        recorder.keeps_identity()
+        recorder.keeps_identity()?;
+        at_rest(space, "web").await
     })
     .await
 }
@@ -140,6 +142,7 @@ async fn a_history_that_is_compacted_away_is_read_anew(here: Space) -> Result {
         ensure!((1..=BUDGET).contains(&worst), "{worst} Pods were taken down at once");
         ensure!(manager.is_alive(), "the manager ended");
         recorder.keeps_identity()?;
+        at_rest(space, "web").await?;
         manager.kill()
     })
     .await
@@ -218,6 +221,7 @@ async fn a_lease_that_another_takes_stops_the_leader(here: Space) -> Result {
         let worst = recorder.worst_taken_down("web", 0..REPLICAS, &BTreeSet::new());
         ensure_eq!(worst, 1, "Pods taken down at once");
         recorder.keeps_identity()?;
+        at_rest(space, "web").await?;
         second.manager.kill()
     })
     .await
@@ -244,6 +248,7 @@ async fn a_leader_that_stood_still_writes_nothing_when_it_goes_on(here: Space) -
         let worst = recorder.worst_taken_down("web", 0..REPLICAS, &BTreeSet::new());
         ensure_eq!(worst, 1, "Pods taken down at once");
         recorder.keeps_identity()?;
+        at_rest(space, "web").await?;
         second.manager.kill()
     })
     .await

@@ -65,6 +65,7 @@ async fn the_lowest_slots_stay_old(space: Space) -> Result {
     Ok(())
 }
 
+/// kubernetes/kubernetes#119684.
 async fn pods_come_back_on_the_side_where_they_were(space: Space) -> Result {
     space.create_settled(canary(json!(2), json!({}))).await?;
     space.set_image("web", "v2").await?;
@@ -122,6 +123,7 @@ async fn a_percent_is_rounded_up_and_below_a_hundred_one_slot_updates(space: Spa
     updated(&space, &[1, 2]).await
 }
 
+/// openkruise/kruise#1749.
 async fn it_counts_slots_with_any_start_ordinal(space: Space) -> Result {
     space.create_settled(canary(json!(1), json!({"ordinals": {"start": 10}}))).await?;
     space.set_image("web", "v2").await?;
@@ -134,6 +136,7 @@ async fn it_counts_slots_with_reserved_ordinals(space: Space) -> Result {
     updated(&space, &[3, 4]).await
 }
 
+/// kubernetes/kubernetes#120731, #121534.
 async fn old_slots_stay_old_after_scaling_to_zero_and_back(space: Space) -> Result {
     space.create_settled(canary(json!(2), json!({}))).await?;
     space.set_image("web", "v2").await?;

@@ -69,6 +69,7 @@ fn has(tag: &str) -> impl Fn(&Pod) -> bool {
     move |pod| image_of(pod) == image(tag)
 }
 
+/// Also 60164.
 async fn kubernetes_67250_a_broken_update_in_order_is_mended_by_the_next_template(space: Space) -> Result {
     create_native(&space, native("theirs", json!({}))).await?;
     space.create_settled(set("ours", json!({}))).await?;
@@ -103,6 +104,7 @@ async fn kubernetes_137409_a_faulty_first_revision_is_replaced(space: Space) -> 
     Ok(())
 }
 
+/// Also 119684, 120731.
 async fn kubernetes_121534_pods_below_the_partition_stay_old_after_scaling_to_zero_and_back(space: Space) -> Result {
     let canary = || rolling_update(json!({"partition": 2}));
     create_native(&space, native("theirs", canary())).await?;
@@ -130,7 +132,7 @@ async fn kubernetes_121534_pods_below_the_partition_stay_old_after_scaling_to_ze
     Ok(())
 }
 
-/// Also 79337.
+/// Also 79337; kruise 531.
 async fn kubernetes_64023_a_long_name_gets_its_pods(space: Space) -> Result {
     let name = "n".repeat(58);
     let app =
@@ -194,15 +196,22 @@ async fn kubernetes_41153_two_sets_whose_claims_have_one_name_do_not_share_it(sp
 }
 
 async fn kubernetes_73492_on_delete_ends_with_the_update_revision_as_current(space: Space) -> Result {
-    let by_hand = json!({"replicas": 2, "updateStrategy": {"type": "OnDelete"}});
-    space.create_settled(set("web", by_hand)).await?;
-    space.set_image("web", "v2").await?;
-    for pod in ["web-1", "web-0"] {
-        space.delete_and_wait(pod).await?;
+    let by_hand = || json!({"replicas": 2, "updateStrategy": {"type": "OnDelete"}});
+    create_native(&space, native("theirs", by_hand())).await?;
+    space.create_settled(set("ours", by_hand())).await?;
+    ready_native(&space, "theirs", 2).await?;
+    space.set_image("ours", "v2").await?;
+    patch_native(&space, "theirs", image_patch("v2")).await?;
+    for pod in ["ours-1", "ours-0", "theirs-1", "theirs-0"] {
+        ensure_eq!(image_of(&space.delete_and_wait(pod).await?), image("v2"), "image of {pod}");
     }
-    space.settled("web").await?;
-    ensure_eq!(image_of(&space.pod("web-0").await?), image("v2"), "image");
-    Ok(())
+    space.settled("ours").await?;
+    holds(seconds(WATCHED_SECONDS), "the other controller goes on naming the old revision", async || {
+        let status = space.api::<StatefulSet>().get("theirs").await?.status.unwrap_or_default();
+        ensure!(status.current_revision != status.update_revision, "{status:?}");
+        Ok(())
+    })
+    .await
 }
 
 async fn kubernetes_84984_the_revisions_of_an_orphaning_deletion_outlive_it(space: Space) -> Result {

@@ -111,6 +111,7 @@ fn refused<T>(outcome: std::result::Result<T, kube::Error>, says: &str) -> Resul
     }
 }
 
+/// kubernetes/kubernetes#126919: without one of them no claim was handed over, and none was collected.
 async fn rights_that_only_admission_asks_for_are_needed(space: Space) -> Result {
     space.create_settled(set("web", json!({"replicas": 1}))).await?;
     let owners = space.pod("web-0").await?.metadata.owner_references.context("web-0's owners")?;

@@ -76,6 +76,7 @@ async fn an_image_changes_and_the_pod_stays(space: Space) -> Result {
     updated_in_place(&space, &before, "v2", "v2").await
 }
 
+/// openkruise/kruise#217, #635, #1242, #1493, #2297, with a kubelet and a registry.
 async fn the_same_image_under_another_tag_restarts_the_container(space: Space) -> Result {
     let before = created(&space, probed(json!({}))).await?;
     updated_in_place(&space, &before, "v1-same", "v1").await

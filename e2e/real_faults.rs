@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::harness::containers::restart_counts;
 use crate::harness::manifest::with;
+use crate::harness::rest::at_rest;
 use crate::harness::space::{container_id, image_of, is_ready, pod_condition, pod_name, uid};
 use crate::harness::wait::seconds;
 use crate::harness::{Result, Space, eventually, image, set};
@@ -83,5 +84,6 @@ async fn a_node_whose_programs_are_killed_in_the_middle_of_an_update_finishes_it
     }
     let worst = recorder.worst_taken_down("web", 0..2, &BTreeSet::new());
     ensure_eq!(worst, 1, "Pods taken down at once");
-    recorder.keeps_identity()
+    recorder.keeps_identity()?;
+    at_rest(&space, "web").await
 }

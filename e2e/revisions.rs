@@ -184,6 +184,7 @@ async fn stays(space: &Space, before: &Footprint) -> Result {
     .await
 }
 
+/// kubernetes/kubernetes#134773, kubernetes-sigs/lws#797: defaults that a newer version wrote out restarted everything.
 async fn writing_defaults_out_changes_nothing(space: Space) -> Result {
     space.create_settled(set("web", json!({}))).await?;
     let before = footprint(&space).await?;

@@ -64,6 +64,11 @@ impl Request {
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
+
+    /// Whether it changes what the manager manages: neither an event nor a dry run.
+    pub fn changes_objects(&self) -> bool {
+        self.is_write() && self.object_ref.resource != "events" && !self.request_uri.contains("dryRun=")
+    }
 }
 
 /// All requests of a user that the log holds, in the order of their ends.

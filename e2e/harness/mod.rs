@@ -13,6 +13,7 @@ pub mod policy;
 pub mod proxy;
 pub mod recorder;
 pub mod report;
+pub mod rest;
 pub mod space;
 pub mod suite;
 pub mod wait;

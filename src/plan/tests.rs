@@ -287,6 +287,7 @@ fn an_update_closes_one_gate_and_writes_it_to_the_ledger_first() {
     );
 }
 
+/// openkruise/kruise#879: Pods that were unavailable already were not counted.
 #[test]
 fn the_budget_counts_whatever_is_unavailable() {
     let mut world = World::rolling(4, json!({"maxUnavailable": 2}));
@@ -296,6 +297,7 @@ fn the_budget_counts_whatever_is_unavailable() {
     assert_eq!(deeds(&world.plan()), [""; 0]);
 }
 
+/// openkruise/kruise#2274: between the gate and the patch an update was taken for one that is done, and the gate was opened.
 #[test]
 fn a_pod_out_of_service_is_patched_after_its_grace_period_only() {
     let mut world = World::rolling(2, json!({"inPlaceUpdateStrategy": {"gracePeriodSeconds": 10}}));
@@ -583,6 +585,7 @@ fn a_missing_gate_is_told_of_pods_that_are_patched_now() {
     assert!(told.len() == 1 && told[0].starts_with("Pod web-2 "), "{told:?}");
 }
 
+/// kubernetes/kubernetes#134773, kubernetes-sigs/lws#797: revisions were compared by their bytes.
 #[test]
 fn an_equal_template_after_defaulting_makes_no_revision() {
     let mut world = World::settled(2, json!({}));

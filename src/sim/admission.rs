@@ -6,6 +6,27 @@ use super::facts;
 use super::store::{Kind, Refused, refused};
 
 const LABEL_LENGTH_MAX: usize = 63;
+/// What only the apiserver writes.
+const SERVERS_OWN: [&str; 8] = [
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
+
+/// Whatever a whole object says of it, the server's own part of the metadata stays.
+pub fn keep_identity(old: &Value, new: &mut Value) {
+    for field in SERVERS_OWN {
+        match old["metadata"].get(field) {
+            Some(kept) => new["metadata"][field] = kept.clone(),
+            None => drop(new["metadata"].as_object_mut().map(|metadata| metadata.remove(field))),
+        }
+    }
+}
 
 /// A new object, before it is stored.
 pub fn of_create(kind: Kind, new: &mut Value) -> Result<(), Refused> {

@@ -211,8 +211,11 @@ impl Store {
 
     /// A PUT of the whole object.
     pub fn replace(&mut self, kind: Kind, name: &str, value: &Value, guard: &Guard) -> Answer {
-        self.guarded(kind, name, guard)?;
-        self.change(kind, name, |stored| *stored = value.clone())
+        let old = self.guarded(kind, name, guard)?;
+        let mut value = value.clone();
+        admission::keep_identity(&old.value, &mut value);
+        self.admit_update(kind, Part::Whole, &old, &mut value)?;
+        self.change(kind, name, |stored| *stored = value)
     }
 
     /// A patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
@@ -249,14 +252,19 @@ impl Store {
             Kind::Set => json_patch::merge(&mut value, &patch),
             _ => merge(&mut value, &patch),
         }
-        admission::of_update(kind, part == Part::Status, &old.value, &mut value)?;
-        if kind == Kind::Claim && facts::claim(&value).requested_bytes < facts::claim(&old.value).requested_bytes {
-            return refused(422, format!("claim {name} is invalid: it may not shrink"));
+        self.admit_update(kind, part, &old, &mut value)?;
+        Ok((old, value))
+    }
+
+    fn admit_update(&self, kind: Kind, part: Part, old: &Object, value: &mut Value) -> Result<(), Refused> {
+        admission::of_update(kind, part == Part::Status, &old.value, value)?;
+        if kind == Kind::Claim && facts::claim(value).requested_bytes < facts::claim(&old.value).requested_bytes {
+            return refused(422, "the claim is invalid: it may not shrink");
         }
         if kind == Kind::Pod {
-            allowed_pod_update(&old.value, &value, part, self.customised)?;
+            allowed_pod_update(&old.value, value, part, self.customised)?;
         }
-        Ok((old, value))
+        Ok(())
     }
 
     /// `grace_seconds`: 0 is a forced deletion; `None`: the object's own.

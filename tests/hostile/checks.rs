@@ -16,6 +16,7 @@ use asts::model::count::Count;
 use asts::model::revision::{hash, revision_data, revision_name};
 use asts::model::{Abilities, Answers, LivePod, Patterns, PodFacts, Ranges, RevisionFacts, SetFacts, Snapshot};
 use asts::model::{TemplateAnswer, ValidSpec, canonical};
+use asts::plan::action::PatchWhy;
 use asts::plan::view::short_name;
 use asts::plan::{Action, Plan, Question, plan};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -133,8 +134,14 @@ fn check(plan: &Plan, snapshot: &Snapshot) {
     for action in plan.actions.iter().flatten().chain(&plan.disruptions) {
         match action {
             Action::DeletePod { target, .. } | Action::PatchPod { target, .. } => {
-                let known = snapshot.pods.values().any(|pod| pod.uid == target.uid);
-                assert!(known, "a Pod that is not ours is touched: {action:?}");
+                let known = snapshot.pods.values().find(|pod| pod.uid == target.uid);
+                assert!(known.is_some(), "a Pod that is not ours is touched: {action:?}");
+                if let (Some(pod), Action::PatchPod { why, revision, patch, .. }) = (known, action) {
+                    super::patches::is_guarded(patch, pod);
+                    let label = &patch["metadata"]["labels"][names::REVISION_LABEL];
+                    let moves = !matches!(why, PatchWhy::Fence | PatchWhy::HookState);
+                    assert!(!moves || *label == **revision, "the revision's label: {patch}");
+                }
             }
             Action::CreatePod { name, .. } => {
                 assert!(name.starts_with("web-") && !snapshot.pods.contains_key(name), "{name} is made");
@@ -162,7 +169,7 @@ fn answer(snapshot: &mut Snapshot, question: Question, pod: &Value, facts: Optio
     }
 }
 
-fn template(image: &str) -> Value {
+pub fn template(image: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": "web"}, "annotations": {"checksum/config": "a"}},
         "spec": {
@@ -203,7 +210,8 @@ fn set() -> Value {
     })
 }
 
-fn pod() -> Value {
+/// It runs what `template("app:v1")` says.
+pub fn pod() -> Value {
     let state = json!({
         "revision": "one", "patchedAt": "2026-01-01T00:00:00Z", "generation": 1, "containers": {"app": {"containerID": "c1"}},
     });
@@ -212,13 +220,19 @@ fn pod() -> Value {
             "name": "web-0", "namespace": "space", "uid": "u1", "resourceVersion": "7", "generation": 1,
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {"app": "web", "controller-revision-hash": "one"},
-            "annotations": {"apps.asts.dev/inplace-update-state": state.to_string()},
+            "annotations": {"apps.asts.dev/inplace-update-state": state.to_string(), "checksum/config": "a"},
             "ownerReferences": [{
                 "apiVersion": names::API_VERSION, "kind": names::KIND, "name": "web", "uid": "set", "controller": true,
             }],
         },
         "spec": {
-            "nodeName": "node", "containers": [{"name": "app", "image": "app:v1"}],
+            "nodeName": "node",
+            "initContainers": [{"name": "proxy", "image": "proxy:v1", "restartPolicy": "Always"}],
+            "containers": [{
+                "name": "app", "image": "app:v1", "env": [{"name": "MODE", "value": "0"}],
+                "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
+            }],
+            "tolerations": [{"key": "a", "operator": "Exists"}, {"key": "node.kubernetes.io/not-ready", "operator": "Exists"}],
             "readinessGates": [{"conditionType": names::READINESS_GATE}],
         },
         "status": {
@@ -227,11 +241,17 @@ fn pod() -> Value {
                 {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 {"type": names::READINESS_GATE, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             ],
-            "containerStatuses": [{
-                "name": "app", "image": "app:v1", "imageID": "i1", "containerID": "c1", "ready": true, "started": true,
-                "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-            }],
+            "initContainerStatuses": [running("proxy")],
+            "containerStatuses": [running("app")],
         },
+    })
+}
+
+fn running(container: &str) -> Value {
+    json!({
+        "name": container, "image": format!("{container}:v1"), "imageID": format!("{container}@sha256:1"),
+        "containerID": "c1", "ready": true, "started": true, "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
     })
 }
 

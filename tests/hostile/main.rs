@@ -4,6 +4,7 @@
 
 mod checks;
 mod mutate;
+mod patches;
 
 use proptest::prelude::*;
 
@@ -31,5 +32,10 @@ proptest! {
     #[test]
     fn any_templates_have_differences_and_hashes_that_hold(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
         checks::templates(&bytes);
+    }
+
+    #[test]
+    fn any_patches_are_guarded_and_touch_what_differs(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
+        patches::patches(&bytes);
     }
 }

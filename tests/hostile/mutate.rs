@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl Bytes<'_> {
-    fn next(&mut self) -> usize {
+    pub fn next(&mut self) -> usize {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         usize::from(*first)
@@ -61,6 +61,17 @@ fn odd(number: usize) -> Value {
 pub fn mutated(mut value: Value, bytes: &mut Bytes<'_>) -> Value {
     for _ in 0..bytes.next() % 8 {
         change(&mut value, bytes);
+    }
+    value
+}
+
+/// The same at these places alone.
+pub fn mutated_at(mut value: Value, places: &[&str], bytes: &mut Bytes<'_>) -> Value {
+    for _ in 0..bytes.next() % 8 {
+        let place = places[bytes.next() % places.len()];
+        if let Some(inner) = value.pointer_mut(place) {
+            change(inner, bytes);
+        }
     }
     value
 }

@@ -52,6 +52,34 @@ fn a_claim_that_a_pod_uses_is_taken_from_a_dead_set_of_the_same_name() {
     assert_eq!(patch.pointer("/metadata/ownerReferences"), Some(&json!([{"$patch": "delete", "uid": "dead"}])));
 }
 
+/// Orange-OpenSource/casskop#316, instaclustr/cassandra-operator#402: after a restart an old view showed the deletion of
+/// an earlier set of the name, and the claims of the present one were deleted.
+#[test]
+fn a_set_that_is_seen_to_be_deleted_leaves_its_claims_alone() {
+    let mut world = owned_by("dead", true);
+    world.spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
+    let mut snapshot = world.snapshot();
+    snapshot.set.terminating = true;
+    assert_eq!(deeds(&plan(&snapshot)), [""; 0]);
+}
+
+/// instaclustr/cassandra-operator#407: an old view showed a Pod that was scaled away, and the claim of the present Pod of
+/// its name was deleted. Here a claim is handed to the very Pod that goes with it, if it is still the claim that was seen.
+#[test]
+fn a_claim_goes_with_the_very_pod_that_was_seen_to_be_scaled_away() {
+    let mut world = owned_by("set", true);
+    world.spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenScaled": "Delete"});
+    world.spec["replicas"] = json!(0);
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["own data-web-0"], "before the Pod goes");
+    let Action::PatchClaim { patch, .. } = &plan.actions[0][0] else { panic!("{plan:?}") };
+    assert_eq!(patch.pointer("/metadata/uid"), Some(&json!("claim")));
+    assert_eq!(patch.pointer("/metadata/resourceVersion"), Some(&json!("5")));
+    let owners = patch.pointer("/metadata/ownerReferences").and_then(Value::as_array).unwrap();
+    let pod = owners.iter().find(|owner| owner["kind"] == "Pod").unwrap();
+    assert_eq!((&pod["name"], &pod["uid"]), (&json!("web-0"), &json!("uid-0")));
+}
+
 #[test]
 fn a_claim_that_is_deleted_under_a_running_pod_is_told() {
     let mut world = owned_by("set", true);

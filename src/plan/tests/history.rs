@@ -10,6 +10,8 @@ fn renumbered(plan: &Plan) -> Vec<(String, i64)> {
     plan.revisions.iter().filter_map(number).collect()
 }
 
+/// kubernetes/kubernetes#61998, #69967: of two revisions with one number now the one was the newest, now the other, and all
+/// Pods were replaced over and over.
 #[test]
 fn a_number_that_two_share_is_followed_by_one_of_its_own() {
     let mut world = World::settled(3, json!({}));
@@ -25,6 +27,7 @@ fn a_number_that_two_share_is_followed_by_one_of_its_own() {
     assert_eq!(renumbered(&world.plan()), []);
 }
 
+/// The other half of kubernetes/kubernetes#69967.
 #[test]
 fn of_revisions_with_one_number_the_same_ones_go_whatever_the_order_of_the_list() {
     let mut world = World::settled(3, json!({}));

@@ -194,6 +194,7 @@ fn an_update_in_place_goes_through_its_hook_before_and_after() {
     assert_eq!(moves(&world.plan()), ["state web-1 -> Normal"]);
 }
 
+/// openkruise/kruise#1156: a template that was taken back left the Pod in PreparingUpdate for ever.
 #[test]
 fn a_held_pod_goes_back_to_service_when_its_update_is_not_wanted_any_more() {
     let prepared = || {
@@ -242,6 +243,7 @@ fn a_template_that_overtakes_a_held_pod_is_asked_for_by_its_own_hook() {
     assert_eq!(moves(&to_delete.plan()), ["delete web-1"]);
 }
 
+/// openkruise/kruise#676: a Pod that was Updated took no other template any more.
 #[test]
 fn an_updated_pod_that_is_not_back_yet_is_prepared_anew_for_the_next_template() {
     let hook = json!({"labelsHandler": {"hold": "true"}, "finalizersHandler": ["example.com/drain"]});
@@ -269,11 +271,12 @@ fn a_pod_that_its_hook_never_calls_normal_is_mended_by_the_next_template() {
     assert_eq!((&*plan.status.disrupted[0].uid, &*plan.status.disrupted[0].resource_version), ("another", "102"));
 }
 
+/// openkruise/kruise#528: a Pod was called normal with half of what its hook asks for.
 #[test]
 fn a_new_pod_is_called_normal_when_its_hook_has_all_it_asks_for() {
     let mut world = World::settled(2, json!({}));
     world.spec["podManagementPolicy"] = json!("OrderedReady");
-    world.spec["lifecycle"] = json!({"preNormal": {"labelsHandler": {"online": "true"}}});
+    world.spec["lifecycle"] = json!({"preNormal": {"labelsHandler": {"online": "true", "warm": "true"}}});
     world.pods.clear();
     assert_eq!(moves(&world.plan()), ["create web-0 app:v1 -> PreparingNormal"]);
     let mut new = pod(0, "app:v1");
@@ -284,6 +287,8 @@ fn a_new_pod_is_called_normal_when_its_hook_has_all_it_asks_for() {
     assert_eq!((plan.status.ready_replicas, plan.status.available_replicas), (1, 0));
     assert_eq!(progressing(&plan).0, "WaitingForHook");
     world.pods[0].labels.insert("online".into(), "true".into());
+    assert_eq!(moves(&world.plan()), [""; 0], "half of it");
+    world.pods[0].labels.insert("warm".into(), "true".into());
     assert_eq!(moves(&world.plan()), ["state web-0 -> Normal"]);
     in_state(&mut world.pods[0], HookState::Normal, 1);
     world.pods[0].labels.remove("online");
@@ -436,6 +441,20 @@ fn condemned_pods_that_were_let_go_do_not_wait_for_each_other() {
         in_state(pod, HookState::PreparingDelete, 5);
     }
     assert_eq!(moves(&world.plan()), ["delete web-2"]);
+}
+
+/// openkruise/kruise#1183: a Pod that was made anew took the held one's place among the updated, and that one was held
+/// for ever.
+#[test]
+fn a_pod_that_is_made_anew_below_the_partition_takes_no_place_of_a_held_one() {
+    let mut world = world(2, json!({"partition": 1}), json!({"inPlaceUpdate": hook(false)}));
+    in_state(&mut world.pods[1], HookState::PreparingUpdate, 5);
+    let below = world.pods.remove(0);
+    assert_eq!(deeds(&world.plan()), ["create web-0 app:v1"]);
+    world.pods.insert(0, PodFacts { uid: "another".into(), ..below });
+    assert_eq!(moves(&world.plan()), [""; 0], "it is held");
+    release(&mut world.pods[1]);
+    assert_eq!(moves(&world.plan()), ["close web-1"]);
 }
 
 /// openkruise/kruise#1662: a Pod that waits in preDelete for one template, and a third template comes.

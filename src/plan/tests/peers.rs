@@ -96,7 +96,7 @@ fn nothing_but_its_own_readiness_gate_is_written_into_a_pods_status() {
     assert_eq!(written, 5);
 }
 
-/// openkruise/kruise#196: a fifth of three was none, and nothing was ever updated.
+/// openkruise/kruise#196, #201: a fifth of three was none, and nothing was ever updated.
 #[test]
 fn a_percentage_of_less_than_one_pod_is_one() {
     assert_eq!(deeds(&World::rolling(3, json!({"maxUnavailable": "20%"})).plan()), ["close web-2"]);
@@ -108,6 +108,38 @@ fn a_raised_partition_rolls_no_pod_back() {
     let mut world = World::rolling(3, json!({"partition": 3}));
     world.pods[2] = pod(2, "app:v2");
     assert_eq!(deeds(&world.plan()), [""; 0]);
+}
+
+/// openkruise/kruise#1749: with a first ordinal, the partition was another one for Pods that were made anew.
+#[test]
+fn a_pod_below_the_partition_comes_back_as_it_was_with_any_first_ordinal() {
+    let mut world = World::rolling(5, json!({"partition": 3}));
+    world.spec["ordinals"] = json!({"start": 2});
+    world.pods = (2..7).map(|ordinal| pod(ordinal, if ordinal < 5 { "app:v1" } else { "app:v2" })).collect();
+    for (index, made) in [(0, "web-2 app:v1"), (1, "web-3 app:v1"), (2, "web-4 app:v1"), (3, "web-5 app:v2")] {
+        let deleted = world.pods.remove(index);
+        assert_eq!(deeds(&world.plan()), [format!("create {made}")]);
+        world.pods.insert(index, deleted);
+    }
+}
+
+/// openkruise/kruise#844: a view from before an update, and another order of updates asked for meanwhile, took down one
+/// Pod more. What was taken down stands in the set's status, and only a live read takes it out.
+#[test]
+fn another_order_asked_for_takes_nothing_down_beside_what_an_old_view_still_shows_in_service() {
+    let prefers = |role: &str| {
+        let weights = json!([{"weight": 50, "matchSelector": {"matchLabels": {"role": role}}}]);
+        json!({"unorderedUpdate": {"priorityStrategy": {"weightPriority": weights}}})
+    };
+    let mut world = World::rolling(3, prefers("last"));
+    for (index, role) in ["first", "other", "last"].iter().enumerate() {
+        world.pods[index].labels.insert("role".into(), (*role).into());
+    }
+    let plan = world.plan();
+    assert_eq!(deeds(&plan), ["close web-2"]);
+    world.status = plan.status;
+    world.spec["updateStrategy"]["rollingUpdate"] = prefers("first");
+    assert_eq!(deeds(&world.plan()), ["close web-2"], "the same again, which the apiserver refuses where it was done");
 }
 
 /// openkruise/kruise#2276: a step that was skipped by a view from before it. Closing the gate and the patch after it

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::script::{Ask, Deed};
+use super::script::{Ask, Deed, with_values};
 use super::view::View;
+use crate::sim::server::defaulted;
 use crate::sim::store::{Part, Refused, Store};
 
 #[derive(Default)]
@@ -24,6 +25,7 @@ impl Model {
             }
             patch
         };
+        let mut tried = Value::Null;
         let result = match &ask.deed {
             Deed::Create(body) => {
                 let mut body = seen.filled(body, "");
@@ -38,14 +40,28 @@ impl Model {
                 self.store.delete(ask.kind, ask.name, &guard, *grace_seconds).map(|_| 200)
             }
             Deed::Patch(patch) => self.store.patch(ask.kind, ask.name, &guarded(patch), Part::Whole).map(|_| 200),
+            Deed::TryPatch(patch) => {
+                self.store.patched(ask.kind, ask.name, &guarded(patch), Part::Whole).map(|(_, value)| {
+                    tried = seen.tried(ask, &value, "");
+                    200
+                })
+            }
+            Deed::TryTemplate(template) => defaulted(Some(template)).map(|made| {
+                tried = seen.tried(ask, &made, "");
+                201
+            }),
+            Deed::Put(values) => {
+                let whole = with_values(self.get(ask).unwrap_or_default(), values);
+                self.store.replace(ask.kind, ask.name, &whole, &guard).map(|_| 200)
+            }
             Deed::PatchStatus(patch) => {
                 self.store.patch(ask.kind, ask.name, &guarded(patch), Part::Status).map(|_| 200)
             }
             Deed::PutStatus(status) => self.store.put_status(ask.name, status.clone(), &guard).map(|_| 200),
         };
         match result {
-            Ok(code) => Answer { code, reason: String::new() },
-            Err(refused) => Answer { code: refused.code, reason: reason(&refused).to_owned() },
+            Ok(code) => Answer { code, reason: String::new(), tried },
+            Err(refused) => Answer { code: refused.code, reason: reason(&refused).to_owned(), tried },
         }
     }
 

@@ -9,18 +9,19 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::script::{Ask, Deed};
+use super::script::{Ask, Deed, with_values};
 use super::view::View;
 use crate::control::client::connect;
-use crate::sim::store::{KINDS, Kind};
+use crate::sim::store::Kind;
 
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
+#[derive(Clone)]
 pub struct Real {
     client: Client,
     namespace: String,
-    /// What the names of this script begin with.
+    /// What the names of this script begin with: no two scripts have an object in common.
     pub prefix: String,
     /// What the server said last.
     pub message: String,
@@ -86,6 +87,18 @@ impl Real {
                 (Method::DELETE, one, options)
             }
             Deed::Patch(patch) => (Method::PATCH, one, guarded(patch)),
+            Deed::TryPatch(patch) => (Method::PATCH, format!("{one}?dryRun=All"), guarded(patch)),
+            Deed::TryTemplate(template) => {
+                let templates = format!("/api/v1/namespaces/{}/podtemplates?dryRun=All", self.namespace);
+                (Method::POST, templates, json!({"metadata": {"name": name}, "template": template}))
+            }
+            Deed::Put(values) => {
+                let whole = self.get(ask).await?.unwrap_or_else(|| json!({"metadata": {"name": name}}));
+                let mut whole = with_values(whole, values);
+                whole["metadata"]["uid"] = json!(guard.uid);
+                whole["metadata"]["resourceVersion"] = json!(guard.version);
+                (Method::PUT, one, whole)
+            }
             Deed::PatchStatus(patch) => (Method::PATCH, format!("{one}/status"), guarded(patch)),
             Deed::PutStatus(status) => {
                 let mut whole = self.get(ask).await?.unwrap_or_else(|| json!({"metadata": {"name": name}}));
@@ -96,35 +109,27 @@ impl Real {
         };
         let mut body = body;
         if let (Method::POST | Method::PUT, Some(fields)) = (method.clone(), body.as_object_mut()) {
-            let (version, kind) = version_and_kind(ask.kind);
+            let (version, kind) = match ask.deed {
+                Deed::TryTemplate(_) => ("v1", "PodTemplate"),
+                _ => version_and_kind(ask.kind),
+            };
             fields.insert("apiVersion".to_owned(), version.into());
             fields.insert("kind".to_owned(), kind.into());
         }
         let custom = ask.kind == Kind::Set;
         let (code, answer) = self.send_as(method, &path, &body, custom).await?;
-        let reason = if code < 400 { "" } else { answer["reason"].as_str().unwrap_or_default() };
+        let done = code < 400;
+        let reason = if done { "" } else { answer["reason"].as_str().unwrap_or_default() };
         self.message = answer["message"].as_str().unwrap_or_default().to_owned();
-        Ok(Answer { code, reason: reason.to_owned() })
+        let is_tried = done && matches!(ask.deed, Deed::TryPatch(_) | Deed::TryTemplate(_));
+        let tried = if is_tried { seen.tried(ask, &answer, &self.prefix) } else { Value::Null };
+        Ok(Answer { code, reason: reason.to_owned(), tried })
     }
 
     pub async fn get(&self, ask: &Ask) -> Result<Option<Value>, String> {
         let path = format!("{}/{}{}", self.path(ask.kind), self.prefix, ask.name);
         let (code, value) = self.send(Method::GET, &path, &Value::Null).await?;
         Ok((code == 200).then_some(value))
-    }
-
-    /// Takes away what a script left.
-    pub async fn sweep(&self) -> Result<(), String> {
-        for kind in KINDS {
-            let all = self.path(kind);
-            let (_, list) = self.send(Method::GET, &all, &Value::Null).await?;
-            for object in list["items"].as_array().into_iter().flatten() {
-                let one = format!("{all}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
-                self.send(Method::PATCH, &one, &json!({"metadata": {"finalizers": null}})).await?;
-                self.send(Method::DELETE, &one, &json!({"gracePeriodSeconds": 0})).await?;
-            }
-        }
-        Ok(())
     }
 
     fn path(&self, kind: Kind) -> String {

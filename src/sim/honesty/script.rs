@@ -18,9 +18,17 @@ pub enum Which {
 pub enum Deed {
     Create(Value),
     Get,
-    Delete { grace_seconds: Option<i64> },
+    Delete {
+        grace_seconds: Option<i64>,
+    },
     Patch(Value),
+    /// A dry run.
+    TryPatch(Value),
+    /// A dry run of a PodTemplate that is made.
+    TryTemplate(Value),
     PatchStatus(Value),
+    /// The whole object as it is, with these values at these places.
+    Put(Vec<(&'static str, Value)>),
     PutStatus(Value),
 }
 
@@ -41,11 +49,27 @@ impl std::fmt::Display for Ask {
             Deed::Get => ("get", String::new()),
             Deed::Delete { grace_seconds } => ("delete", format!("grace {grace_seconds:?}")),
             Deed::Patch(body) => ("patch", body.to_string()),
+            Deed::TryPatch(body) => ("try to patch", body.to_string()),
+            Deed::TryTemplate(body) => ("try to make a PodTemplate beside", body.to_string()),
+            Deed::Put(values) => ("put", format!("{values:?}")),
             Deed::PatchStatus(body) => ("patch the status of", body.to_string()),
             Deed::PutStatus(body) => ("put the status of", body.to_string()),
         };
         write!(formatter, "{verb} {:?} {} {body} uid {:?} version {:?}", self.kind, self.name, self.uid, self.version)
     }
+}
+
+/// The object with these values, each where there is a place for it; null takes away what is there.
+pub fn with_values(mut object: Value, values: &[(&'static str, Value)]) -> Value {
+    for (pointer, value) in values {
+        let Some((place, field)) = pointer.rsplit_once('/') else { continue };
+        match object.pointer_mut(place).and_then(Value::as_object_mut) {
+            Some(fields) if value.is_null() => drop(fields.remove(field)),
+            Some(fields) => drop(fields.insert(field.to_owned(), value.clone())),
+            None => {}
+        }
+    }
+    object
 }
 
 /// The set that owns what has an owner; nobody deletes it.
@@ -88,8 +112,9 @@ fn any(random: &mut Random) -> Ask {
         _ => set_deed(random, name),
     };
     let (uid, version) = match deed {
-        Deed::Create(_) | Deed::Get => (Which::Absent, Which::Absent),
+        Deed::Create(_) | Deed::Get | Deed::TryTemplate(_) => (Which::Absent, Which::Absent),
         // A custom resource is not replaced without a version.
+        Deed::Put(_) => (which(random), random.pick(&[Which::Right, Which::Right, Which::Right, Which::Wrong])),
         Deed::PutStatus(_) => (Which::Absent, random.pick(&[Which::Right, Which::Right, Which::Wrong])),
         _ => (which(random), which(random)),
     };
@@ -246,30 +271,95 @@ fn delete(random: &mut Random) -> Deed {
     Deed::Delete { grace_seconds: random.pick(&[None, None, None, Some(0), Some(1), Some(100)]) }
 }
 
+/// Values that a client puts into an object that it has read.
+fn put(random: &mut Random, kind: Kind) -> Deed {
+    let number = random.below(6);
+    let beside = match (kind, random.below(4)) {
+        (Kind::Pod, 0) => ("/spec/containers/0/image", image(random).into()),
+        (Kind::Pod, 1) => ("/spec/terminationGracePeriodSeconds", 5.into()),
+        (Kind::Pod, 2) => ("/status/phase", "Failed".into()),
+        (Kind::Claim, 0) => ("/spec/accessModes", json!(["ReadWriteMany"])),
+        (Kind::Claim, 1) => ("/status/phase", "Bound".into()),
+        (Kind::Revision, 0) => ("/revision", number.into()),
+        (Kind::Revision, 1) => ("/data", json!({"spec": null})),
+        (Kind::Set, 0) => ("/spec/replicas", number.into()),
+        (Kind::Set, 1) => ("/spec/template/spec/containers/0/image", image(random).into()),
+        (Kind::Set, 2) => ("/status", json!({"replicas": 7})),
+        _ => ("/metadata/annotations", json!({"note": "put"})),
+    };
+    let metadata = match random.below(8) {
+        0 => ("/metadata/labels", json!({"app": "web", "tier": "gold"})),
+        1 => ("/metadata/labels", Value::Null),
+        2 => ("/metadata/labels", json!({"tier": "x".repeat(64)})),
+        3 => ("/metadata/finalizers", Value::Null),
+        4 => ("/metadata/finalizers", json!([HOLD])),
+        5 => ("/metadata/annotations", Value::Null),
+        _ => return Deed::Put(vec![beside]),
+    };
+    Deed::Put(vec![metadata, beside])
+}
+
+fn one_of(random: &mut Random, values: &[Value]) -> Value {
+    values[random.below(values.len())].clone()
+}
+
+/// A template with more than Pods have here, whose defaults a dry run tells.
+fn rich_template(random: &mut Random) -> Value {
+    let mut template = template(random);
+    let probes = [
+        json!({"httpGet": {"port": 80}}),
+        json!({"exec": {"command": ["true"]}, "periodSeconds": 1}),
+        json!({"tcpSocket": {"port": "web"}}),
+        json!({"grpc": {"port": 9}}),
+    ];
+    let sources = [
+        json!({"configMap": {"name": "one"}}),
+        json!({"secret": {"secretName": "one"}}),
+        json!({"emptyDir": {}}),
+        json!({"hostPath": {"path": "/one"}}),
+        json!({"projected": {"sources": [{"downwardAPI": {"items": [
+            {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}),
+    ];
+    let container = &mut template["spec"]["containers"][0];
+    container["ports"] = json!([{"name": "web", "containerPort": 80}]);
+    container["readinessProbe"] = one_of(random, &probes);
+    let mut volume = one_of(random, &sources);
+    volume["name"] = "one".into();
+    template["spec"]["volumes"] = json!([volume]);
+    template
+}
+
 fn pod_deed(random: &mut Random) -> Deed {
-    match random.below(16) {
+    match random.below(20) {
         0..=3 => Deed::Create(pod(random)),
         4 => Deed::Get,
         5..=6 => delete(random),
         7..=9 => Deed::Patch(pod_patch(random)),
         10..=12 => Deed::Patch(metadata_patch(random)),
+        13 => Deed::TryPatch(pod_patch(random)),
+        14 => Deed::TryPatch(metadata_patch(random)),
+        15 => Deed::TryTemplate(rich_template(random)),
+        16 => put(random, Kind::Pod),
         _ => Deed::PatchStatus(pod_status(random)),
     }
 }
 
 fn claim_deed(random: &mut Random) -> Deed {
-    match random.below(8) {
+    match random.below(10) {
         0..=1 => Deed::Create(claim(random)),
         2 => Deed::Get,
         3 => Deed::Patch(json!({"spec": {"accessModes": ["ReadWriteMany"]}})),
         4 => delete(random),
+        5 => put(random, Kind::Claim),
+        6 => Deed::TryPatch(metadata_patch(random)),
         _ => Deed::Patch(metadata_patch(random)),
     }
 }
 
 fn revision_deed(random: &mut Random) -> Deed {
-    match random.below(9) {
+    match random.below(10) {
         0..=1 => Deed::Create(revision(random)),
+        9 => put(random, Kind::Revision),
         2 => Deed::Get,
         3 => Deed::Patch(json!({"revision": random.range(0, 5)})),
         4 => Deed::Patch(json!({"data": {"spec": null}})),
@@ -279,8 +369,10 @@ fn revision_deed(random: &mut Random) -> Deed {
 }
 
 fn set_deed(random: &mut Random, name: &str) -> Deed {
-    match random.below(10) {
+    match random.below(12) {
         0..=1 => Deed::Create(set(random)),
+        10 => put(random, Kind::Set),
+        11 => Deed::TryPatch(json!({"spec": {"replicas": random.range(0, 3)}})),
         2 if name != OWNER => delete(random),
         3 => Deed::Patch(json!({"spec": {"replicas": random.range(0, 3)}})),
         4 => Deed::Patch(json!({"spec": {"template": template(random)}})),

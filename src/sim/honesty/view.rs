@@ -56,12 +56,28 @@ impl View {
         seen.lives += u32::from(is_new);
         (seen.uid, seen.version) = (uid, version);
         let lives = seen.lives;
-        let mut matters = json!({"life": lives, "moved": moved, "metadata": self.metadata(ask.kind, &object, prefix)});
+        let mut matters = self.matters(ask.kind, &object, prefix);
+        (matters["life"], matters["moved"]) = (lives.into(), moved.into());
+        matters
+    }
+
+    /// What matters of the answer to a dry run. Its generation nobody asks for.
+    pub fn tried(&self, ask: &Ask, answer: &Value, prefix: &str) -> Value {
+        if let Some(template) = answer.get("template") {
+            return template_made(template);
+        }
+        let mut matters = self.matters(ask.kind, answer, prefix);
+        drop(matters["metadata"].as_object_mut().map(|metadata| metadata.remove("generation")));
+        matters
+    }
+
+    fn matters(&self, kind: Kind, object: &Value, prefix: &str) -> Value {
+        let mut matters = json!({"metadata": self.metadata(kind, object, prefix)});
         for field in ["spec", "status", "revision", "data"] {
             let value = object.get(field).cloned().unwrap_or_default();
-            matters[field] = match (ask.kind, field) {
+            matters[field] = match (kind, field) {
                 (Kind::Pod, "spec") => pod_spec(&value),
-                (Kind::Pod, "status") => pod_status(&object),
+                (Kind::Pod, "status") => pod_status(object),
                 (Kind::Claim, "spec") => json!({"accessModes": value["accessModes"], "resources": value["resources"]}),
                 _ => value,
             };
@@ -125,6 +141,28 @@ fn pod_spec(spec: &Value) -> Value {
     }
     fields.retain(|field, _| !empty.contains(field));
     spec
+}
+
+/// A template with its defaults, but for the one that the store makes up.
+fn template_made(template: &Value) -> Value {
+    let mut template = template.clone();
+    drop(template["spec"].as_object_mut().map(|spec| spec.remove("fieldOfTomorrow")));
+    without_empty(&template)
+}
+
+/// An empty list or map means the same as none.
+fn without_empty(value: &Value) -> Value {
+    let is_empty = |value: &Value| {
+        value.is_null() || value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+    };
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().map(|(field, value)| (field.clone(), without_empty(value)));
+            kept.filter(|(_, value)| !is_empty(value)).collect()
+        }
+        Value::Array(list) => list.iter().map(without_empty).collect(),
+        _ => value.clone(),
+    }
 }
 
 fn pod_status(pod: &Value) -> Value {

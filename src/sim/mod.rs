@@ -5,6 +5,7 @@
 mod admission;
 mod agent;
 mod chaos;
+mod clocks;
 mod cluster;
 mod container;
 mod controller;
@@ -14,6 +15,7 @@ mod facts;
 mod honesty;
 mod kubelet;
 pub mod merge;
+mod misfortune;
 mod mutants;
 mod oracle;
 mod oracle_rules;

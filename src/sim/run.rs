@@ -153,6 +153,7 @@ impl World {
     fn end_faults(&mut self) {
         self.faults = false;
         self.quota_used_up = false;
+        self.let_clocks_agree();
         for node in self.cluster.lost_nodes.clone() {
             self.node_up(node);
         }

@@ -53,6 +53,7 @@ impl World {
                     view.frozen_until_ms = until;
                 }
             }
+            Step::SetClock { controller, ahead_ms } => self.set_clock(*controller % self.controllers_count(), *ahead_ms),
             Step::Quota(used_up) => self.quota_used_up = *used_up,
             Step::LoseNode(node) => {
                 self.cluster.lost_nodes.insert(*node);

@@ -150,7 +150,7 @@ impl World {
             store: Store::new(script.customised),
             cluster: Cluster::default(),
             controllers: (0..swarm.controllers).map(Controller::new).collect(),
-            oracle: Oracle::default(),
+            oracle: Oracle::of_clocks(swarm.clocks_ms),
             faults: true,
             old_caches: BTreeMap::new(),
             chaos: Chaos::new(script.seed, script.faults.as_deref()),

@@ -38,14 +38,25 @@ pub fn add(seed: u64, swarm: &Swarm, steps: &mut Vec<(i64, Step)>) {
         }
     }
     steps.sort_by_key(|(at, _)| *at);
+    let mut random = Random::new(seed ^ 0x656e_6400);
+    if random.per_mille(30) {
+        let last_ms = steps.last().map_or(0, |(at, _)| *at);
+        steps.push((last_ms + random.range(0, 30_000), Step::EndNamespace));
+    }
 }
 
 /// What begins, and what ends it.
 type Draw = fn(&mut Random, &Swarm) -> (Step, Step);
 
-const KINDS: [Draw; 1] = [
+const KINDS: [Draw; 7] = [
     |random, swarm| {
         let controller = random.below(swarm.controllers);
         (Step::SetClock { controller, ahead_ms: random.pick(&JUMPS_MS) }, Step::SetClock { controller, ahead_ms: 0 })
     },
+    |random, _| (Step::HoldPod(random.below(8)), Step::LetPodsGo),
+    |random, _| (Step::TakeClaim(random.below(6)), Step::GiveBackClaims),
+    |random, _| (Step::LoseClaim(random.below(6)), Step::GiveBackClaims),
+    |_, _| (Step::DenyPods(true), Step::DenyPods(false)),
+    |_, _| (Step::Inject(true), Step::Inject(false)),
+    |_, _| (Step::TakeNothing(true), Step::TakeNothing(false)),
 ];

@@ -10,7 +10,7 @@ use super::clocks::Clocks;
 use super::cluster::Cluster;
 use super::controller::{Intent, Read, Request, Verb};
 use super::facts;
-use super::oracle_rules::{judge_create, judge_hooks, judge_revision_delete, means, short};
+use super::oracle_rules::{judge_claim, judge_create, judge_hooks, judge_revision_delete, means, short};
 use super::store::{Change, Kind, Object, Store, timestamp};
 use super::world::SET;
 use crate::api::{Disruption, names};
@@ -230,6 +230,7 @@ impl Oracle {
             Intent::Revision(RevisionAction::Delete { hash, name, .. }) if target.is_some() => {
                 judge_revision_delete(hash, name, store, &self.made_late)
             }
+            Intent::Act(Action::PatchClaim { .. } | Action::GrowClaim { .. }) => judge_claim(request, target),
             Intent::Act(action) => self.judge_action(request, action, &window, target, store),
             _ => Ok(()),
         }

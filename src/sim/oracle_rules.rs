@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::controller::Request;
+use super::facts;
 use super::oracle::SetState;
-use super::store::{Kind, Store};
+use super::store::{Kind, Object, Store};
 use super::world::SET;
 use crate::inplace::differences;
 use crate::model::{HookState, Ordinal, PodFacts, canonical};
@@ -74,6 +76,15 @@ pub fn judge_revision_delete(
         (true, _) => Err(format!("S14: revision {name} is deleted and the status names it")),
         (_, Some((pod, _))) => Err(format!("S14: revision {name} is deleted and {pod} is on it")),
         _ => Ok(()),
+    }
+}
+
+/// What another controller has is left alone.
+pub fn judge_claim(request: &Request, target: Option<&Arc<Object>>) -> Result<(), String> {
+    let owner = target.and_then(|claim| facts::controller(&claim.value));
+    match owner.filter(|owner| owner.uid != request.read.set_uid) {
+        Some(owner) => Err(format!("S12: claim {} of {} {} is changed", request.name, owner.kind, owner.name)),
+        None => Ok(()),
     }
 }
 

@@ -99,6 +99,23 @@ pub enum Step {
         ahead_ms: i64,
     },
     Quota(bool),
+    /// A webhook denies new Pods, or does so no more.
+    DenyPods(bool),
+    /// A webhook puts a container into each new Pod, or does so no more.
+    Inject(bool),
+    /// The namespace takes nothing new, or takes it again.
+    TakeNothing(bool),
+    /// The namespace is being terminated, for good, with all that it has.
+    EndNamespace,
+    /// Somebody's finalizer: a Pod that is deleted stays, Terminating, until it is taken away.
+    HoldPod(usize),
+    LetPodsGo,
+    /// Another controller takes a claim.
+    TakeClaim(usize),
+    /// A claim's volume is lost.
+    LoseClaim(usize),
+    /// Claims have no other controller, and their volumes, again.
+    GiveBackClaims,
     LoseNode(usize),
     FindNode(usize),
     CrashContainer(usize),

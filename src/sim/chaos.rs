@@ -36,6 +36,8 @@ pub enum Fault {
     Break,
     /// The watch has expired: everything is listed anew.
     Expire,
+    /// The watch brings its last events again, before what is new.
+    Repeat,
 }
 
 pub struct Chaos {
@@ -96,6 +98,8 @@ impl Chaos {
                 Some(Fault::Late)
             } else if drawn < swarm.slow_watch_per_mille + swarm.broken_watch_per_mille {
                 Some(random.pick(&[Fault::Break, Fault::Expire]))
+            } else if drawn < swarm.slow_watch_per_mille + 2 * swarm.broken_watch_per_mille {
+                Some(Fault::Repeat)
             } else {
                 None
             }

@@ -77,7 +77,8 @@ impl World {
 
     pub fn bind(&mut self, name: &str) {
         let bound = self.store.change(Kind::Claim, name, |value| {
-            if value.pointer("/metadata/deletionTimestamp").is_none() {
+            let is_lost = &*facts::text(value, "/status/phase") == "Lost";
+            if value.pointer("/metadata/deletionTimestamp").is_none() && !is_lost {
                 let asked = value.pointer("/spec/resources/requests/storage").cloned().unwrap_or_default();
                 value["status"] = json!({"phase": "Bound", "capacity": {"storage": asked}});
             }

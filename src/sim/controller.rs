@@ -405,7 +405,7 @@ impl World {
                 .map(|claim| (claim.name.clone(), Arc::clone(claim)))
                 .collect(),
             revisions: view(Kind::Revision).filter_map(|object| object.revision()).cloned().collect(),
-            now: timestamp(self.now - self.swarm.clock_behind_ms),
+            now: timestamp(self.clock_of(controller)),
             abilities: if self.script.customised { Abilities::customised() } else { Abilities::stock() },
             injectors: Patterns::of_injectors([]),
             creates_max: usize::MAX,
@@ -442,10 +442,10 @@ impl World {
     /// What the run asked for is done; what comes now?
     pub fn finished(&mut self, controller: usize) {
         let now = self.now;
+        let ahead = self.ahead_of(controller);
         let one = &mut self.controllers[controller];
         let Some(run) = one.run.take() else { return };
-        let behind = self.swarm.clock_behind_ms;
-        let wake_at = run.plan.wake_at.map(|at| at.as_millisecond() - timestamp(0).as_millisecond() + behind);
+        let wake_at = run.plan.wake_at.map(|at| at.as_millisecond() - timestamp(0).as_millisecond() - ahead);
         one.failures = if run.failed { (one.failures + 1).min(12) } else { 0 };
         let backoff = i64::from(50 * 2_i32.pow(one.failures.min(8)));
         let again = run.failed || std::mem::take(&mut one.dirty) || run.stage == Stage::Refresh;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use kube::core::Status;
 use serde_json::Value;
 
 use super::chaos::Fault;
@@ -12,6 +13,7 @@ use super::mutants::Mutant;
 use super::store::{Guard, Kind};
 use super::summary::{action_name, summary};
 use super::world::{Event, SET, World, note};
+use crate::control::error::Failure;
 use crate::model::revision::revision_name;
 use crate::model::snapshot::Refusal;
 use crate::model::{LivePod, RevisionFacts, Snapshot, TemplateAnswer};
@@ -326,8 +328,7 @@ impl World {
                 if let (422, Intent::Act(Action::PatchPod { target, revision, .. })) = (code, &request.intent) {
                     one.refused_patches.insert((target.uid.clone(), revision.clone()), message.as_str().into());
                 }
-                let reason = if code == 403 { "QuotaExceeded" } else { "Invalid" };
-                let refusal = Refusal { object: object_name.clone(), reason: reason.into(), message };
+                let refusal = Refusal { object: object_name.clone(), reason: reason_of(code, &message), message };
                 one.refusals.insert(object_name, refusal);
                 run.failed = true;
                 false
@@ -356,6 +357,16 @@ impl World {
                 false
             }
         }
+    }
+}
+
+/// The reason of a refusal, as the manager tells it.
+fn reason_of(code: u16, message: &str) -> String {
+    let mut status = Status::failure(message, "");
+    status.code = code;
+    match Failure::of_status(&status) {
+        Failure::Refused(refused) => refused.reason().to_owned(),
+        _ => "Refused".to_owned(),
     }
 }
 

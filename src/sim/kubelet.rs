@@ -137,7 +137,9 @@ impl World {
         self.after(lag, Event::Report { name: name.into(), uid: uid.into() });
     }
 
+    /// All containers have ended. Where a finalizer holds the Pod, its status says that it did.
     fn finish_deletion(&mut self, name: &str) {
+        let now = self.now;
         let held = self
             .store
             .get(Kind::Pod, name)
@@ -145,6 +147,9 @@ impl World {
         if held {
             let ended = self.store.change(Kind::Pod, name, |value| {
                 value["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+                value["status"]["phase"] = "Failed".into();
+                set_condition(value, "ContainersReady", "False", "PodFailed", now);
+                set_condition(value, "Ready", "False", "PodFailed", now);
             });
             drop(ended);
         } else {

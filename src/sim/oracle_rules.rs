@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::controller::Request;
 use super::facts;
 use super::oracle::SetState;
-use super::store::{Kind, Store};
+use super::store::{Kind, Object, Store};
 use super::world::SET;
 use crate::inplace::differences;
 use crate::model::revision::is_named_after;
-use crate::model::{ClaimFacts, HookState, Ordinal, PodFacts, RevisionFacts, canonical};
+use crate::model::{HookState, Ordinal, PodFacts, RevisionFacts, canonical};
 use crate::plan::action::{Action, DeleteWhy, PatchWhy, RevisionAction};
 
 pub fn short(action: &Action) -> String {
@@ -103,22 +103,13 @@ pub fn claim_ordinal(name: &str) -> Option<Ordinal> {
     name.rsplit_once('-')?.1.parse().ok()
 }
 
-/// S12: a claim is given an owner, with which it will go, only as the retention policy says, and never one of another
-/// controller. `claim`: as it is; `None`: it is made.
-pub fn judge_claim_owners(
-    request: &Request,
-    claim: Option<&ClaimFacts>,
-    window: &[Arc<SetState>],
-) -> Result<(), String> {
+/// S12: a claim is made with, or is given, an owner with which it will go only as the retention policy says.
+pub fn judge_claim_owners(request: &Request, window: &[Arc<SetState>]) -> Result<(), String> {
     let name = &request.name;
-    let foreign = |claim: &ClaimFacts| claim.owners.iter().any(|owner| owner.controller);
     let ordinal = claim_ordinal(name);
     for owner in facts::list(&request.body, "/metadata/ownerReferences") {
         if owner.get("$patch").is_some() {
             continue;
-        }
-        if claim.is_some_and(foreign) {
-            return Err(format!("S12: claim {name} has another controller and is given an owner"));
         }
         let of_pod = &*facts::text(owner, "/kind") == "Pod";
         let asked = window.iter().any(|state| {
@@ -131,6 +122,15 @@ pub fn judge_claim_owners(
         }
     }
     Ok(())
+}
+
+/// What another controller has is left alone.
+pub fn judge_claim(request: &Request, target: Option<&Arc<Object>>) -> Result<(), String> {
+    let owner = target.and_then(|claim| facts::controller(&claim.value));
+    match owner.filter(|owner| owner.uid != request.read.set_uid) {
+        Some(owner) => Err(format!("S12: claim {} of {} {} is changed", request.name, owner.kind, owner.name)),
+        None => Ok(()),
+    }
 }
 
 /// A Pod in service that a hook holds stays as it is.

@@ -169,7 +169,8 @@ fn claims_go_first(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result
         for template in &spec.claim_templates {
             let name = format!("{}-{}", template.name, target.name);
             let Some(claim) = snapshot.claims.get(name.as_str()) else { continue };
-            if !claim.terminating && !claim.owners.iter().any(|owner| owner.uid == target.uid) {
+            let is_others = claim.owners.iter().any(|owner| owner.controller && owner.uid != snapshot.set.uid);
+            if !is_others && !claim.terminating && !claim.owners.iter().any(|owner| owner.uid == target.uid) {
                 return Err(format!("S12: {} is deleted before claim {name} is handed to it", target.name));
             }
         }

@@ -96,7 +96,7 @@ fn condemned_pods_that_cannot_run_do_not_hold_each_other_up() {
 #[test]
 fn condemned_pods_that_were_never_ready_again_are_known_whatever_the_clock() {
     let story = [(60 * SECOND, use_template("unready")), (90 * SECOND, Step::Spec(json!({"replicas": 0})))];
-    let swarm = Swarm { clock_behind_ms: 40_000, ..calm(1, 10) };
+    let swarm = Swarm { clocks_ms: [-40_000; 2], ..calm(1, 10) };
     tell_both(5, &swarm, &set(4, json!({"maxUnavailable": 2})), &story);
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::chaos::{Fault, Point};
 use super::facts;
 use super::mutants::Mutant;
+use super::policy::{Namespace, injected_is_right};
 use super::random::Random;
 use super::script::{GOOD_TEMPLATES, Script, Step, template};
 use super::store::{KINDS, Kind};
@@ -152,7 +153,10 @@ impl World {
 
     fn end_faults(&mut self) {
         self.faults = false;
-        self.quota_used_up = false;
+        self.policies.end_faults();
+        self.let_clocks_agree();
+        self.let_pods_go();
+        self.give_back_claims();
         for node in self.cluster.lost_nodes.clone() {
             self.node_up(node);
         }
@@ -176,6 +180,9 @@ impl World {
 
     /// The spec becomes one that can be reached.
     fn ask_for_what_can_be(&mut self) {
+        if self.policies.namespace == Namespace::Ends {
+            return;
+        }
         let mut random = Random::new(self.script.seed ^ 0x7065_6163_6500);
         if self.set_version().is_none() {
             self.perform(&Step::CreateSet);
@@ -212,6 +219,9 @@ impl World {
 
     /// Everything is as the spec says, in truth and in the status.
     pub fn reached(&self) -> Result<(), String> {
+        if self.policies.namespace == Namespace::Ends {
+            return self.nothing_is_left();
+        }
         let Some(object) = self.set_version() else { return Err("there is no set".to_owned()) };
         let Some(set) = object.set() else { return Err("the set cannot be read".to_owned()) };
         let Ok(spec) = ValidSpec::parse(&set.spec) else { return Err("the spec is invalid".to_owned()) };
@@ -296,6 +306,7 @@ impl World {
             return Err(format!("{name} is not Ready"));
         }
         self.state_is_right(pod, !spec.hooks.is_empty())?;
+        injected_is_right(&object.value)?;
         if matches!(pod.gate, Gate::Closed { .. } | Gate::Unset) {
             return Err(format!("the gate of {name} is not open"));
         }

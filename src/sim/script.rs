@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 
 use super::chaos::{Fault, Point};
+use super::clocks::Clocks;
+use super::misfortune;
 use super::random::Random;
 use super::store::Kind;
 
@@ -22,8 +24,8 @@ pub struct Swarm {
     pub lost_answer_per_mille: u32,
     pub collector_lag_ms: i64,
     pub restart_ms: i64,
-    /// How far the controllers' clocks are behind.
-    pub clock_behind_ms: i64,
+    /// How far the controllers' clocks are ahead, until somebody sets them.
+    pub clocks_ms: Clocks,
     /// The managers elect a leader. Only on the wire.
     pub lease: bool,
     /// There are other sets. Only on the wire.
@@ -91,7 +93,29 @@ pub enum Step {
         kind: Kind,
         milliseconds: i64,
     },
+    /// Somebody sets a controller's clock: it is that far ahead now, or behind.
+    SetClock {
+        controller: usize,
+        ahead_ms: i64,
+    },
     Quota(bool),
+    /// A webhook denies new Pods, or does so no more.
+    DenyPods(bool),
+    /// A webhook puts a container into each new Pod, or does so no more.
+    Inject(bool),
+    /// The namespace takes nothing new, or takes it again.
+    TakeNothing(bool),
+    /// The namespace is being terminated, for good, with all that it has.
+    EndNamespace,
+    /// Somebody's finalizer: a Pod that is deleted stays, Terminating, until it is taken away.
+    HoldPod(usize),
+    LetPodsGo,
+    /// Another controller takes a claim.
+    TakeClaim(usize),
+    /// A claim's volume is lost.
+    LoseClaim(usize),
+    /// Claims have no other controller, and their volumes, again.
+    GiveBackClaims,
     LoseNode(usize),
     FindNode(usize),
     CrashContainer(usize),
@@ -191,7 +215,7 @@ pub fn template(name: &str) -> Value {
     template
 }
 
-fn draw_swarm(random: &mut Random) -> Swarm {
+fn draw_swarm(seed: u64, random: &mut Random) -> Swarm {
     let rare = |random: &mut Random, rates: &[u32]| random.pick(rates);
     Swarm {
         controllers: if random.per_mille(400) { 2 } else { 1 },
@@ -206,7 +230,7 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
         collector_lag_ms: random.pick(&[50, 1000, 20_000]),
         restart_ms: random.pick(&[50, 3000, 30_000]),
-        clock_behind_ms: random.pick(&[0, 0, 0, 1500, 40_000]),
+        clocks_ms: misfortune::draw_clocks(seed, random.pick(&[0, 0, 0, 1500, 40_000])),
         lease: random.per_mille(300),
         crowd: random.per_mille(250),
     }
@@ -353,7 +377,7 @@ fn travel_back(seed: u64, steps: &mut [(i64, Step)]) {
 
 pub fn draw(seed: u64) -> Script {
     let mut random = Random::new(seed);
-    let swarm = draw_swarm(&mut random);
+    let swarm = draw_swarm(seed, &mut random);
     let set = draw_set(&mut random);
     let trouble = random.pick(&[0, 150, 500]);
     let rare = random.per_mille(150);
@@ -377,6 +401,7 @@ pub fn draw(seed: u64) -> Script {
     steps.sort_by_key(|(at, _)| *at);
     let customised = random.per_mille(250);
     travel_back(seed, &mut steps);
+    misfortune::add(seed, &swarm, &mut steps);
     let peace_ms = steps.last().map_or(0, |(at, _)| *at) + random.range(10, 60_000);
     Script { seed, swarm, set, steps, peace_ms, faults: None, behind: Vec::new(), customised }
 }

@@ -60,7 +60,7 @@ impl World {
     fn serve(&mut self, request: &Request) -> Outcome {
         match request.verb {
             Verb::Get => return self.read(request),
-            Verb::DryRun => return dry_run(request),
+            Verb::DryRun => return self.dry_run(request),
             _ => {}
         }
         match self.commit(request) {
@@ -82,14 +82,12 @@ impl World {
             };
         }
         self.oracle.before(request, &self.store, &self.cluster);
-        if self.quota_used_up && request.verb == Verb::Create && request.kind == Kind::Pod {
-            return Outcome::Refused(403, "exceeded quota: pods".to_owned());
-        }
         let version = self.store.version;
         let result = self.write(request);
         match result {
             Ok(object) => {
                 if self.store.version > version {
+                    self.oracle.refusals_are_told(request);
                     self.oracle.after(request, self.store.version);
                     let nobody_waits = request.abandoned
                         || self.controllers.get(request.controller).is_some_and(|one| one.epoch != request.epoch);
@@ -99,9 +97,13 @@ impl World {
                 }
                 Outcome::Done(Some(object))
             }
-            Err(Refused { code, message }) => {
-                if code == 422 {
-                    self.oracle.fail(format!("S11: {} was refused: {message}", request.name));
+            Err(refused) => {
+                self.was_refused(request, &refused);
+                let Refused { code, message } = refused;
+                match code {
+                    404 => self.oracle.saw("a write met 404"),
+                    422 => self.oracle.fail(format!("S11: {} was refused: {message}", request.name)),
+                    _ => {}
                 }
                 Outcome::Refused(code, message)
             }
@@ -110,6 +112,10 @@ impl World {
 
     fn write(&mut self, request: &Request) -> Result<Arc<Object>, Refused> {
         let name = &request.name;
+        if request.verb == Verb::Create {
+            // Quota and webhook are the one set's.
+            self.policies.admit((!request.is_for_another).then_some(request.kind), name)?;
+        }
         match request.verb {
             Verb::Create => self.store.create(request.kind, request.body.clone()),
             Verb::Delete => self.store.delete(request.kind, name, &request.guard, request.grace_seconds),
@@ -170,20 +176,20 @@ impl World {
         Outcome::Done(object)
     }
 
+    fn dry_run(&self, request: &Request) -> Outcome {
+        let Intent::Ask(Question::DefaultedTemplate { template, .. }) = &request.intent else {
+            return Outcome::Refused(400, "nothing asked".to_owned());
+        };
+        let template = serde_json::from_str::<Value>(template).ok();
+        match self.policies.admit(None, "template").and_then(|()| defaulted(template.as_ref())) {
+            Ok(object) => Outcome::Template(TemplateAnswer::Defaulted(Arc::new(object["template"].clone()))),
+            Err(Refused { code: 422, message }) => Outcome::Template(TemplateAnswer::Invalid(message.into())),
+            Err(Refused { code, message }) => Outcome::Refused(code, message),
+        }
+    }
+
     pub fn set_version(&self) -> Option<&Arc<Object>> {
         self.store.get(Kind::Set, SET)
-    }
-}
-
-fn dry_run(request: &Request) -> Outcome {
-    let Intent::Ask(Question::DefaultedTemplate { template, .. }) = &request.intent else {
-        return Outcome::Refused(400, "nothing asked".to_owned());
-    };
-    let template = serde_json::from_str::<Value>(template).ok();
-    match defaulted(template.as_ref()) {
-        Ok(object) => Outcome::Template(TemplateAnswer::Defaulted(Arc::new(object["template"].clone()))),
-        Err(Refused { code: 422, message }) => Outcome::Template(TemplateAnswer::Invalid(message.into())),
-        Err(Refused { code, message }) => Outcome::Refused(code, message),
     }
 }
 

@@ -120,7 +120,7 @@ impl Smaller {
                 3 => swarm.request_ms = 5,
                 4 => swarm.collector_lag_ms = quiet.collector_lag_ms,
                 5 => swarm.restart_ms = quiet.restart_ms,
-                6 => swarm.clock_behind_ms = 0,
+                6 => swarm.clocks_ms = quiet.clocks_ms,
                 7 => swarm.lease = false,
                 _ => swarm.crowd = false,
             }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::admission;
 use super::facts;
 use super::merge::merge;
+use super::policy::inject;
 use super::world::SET;
 use crate::inplace::with_defaults;
 use crate::model::{ClaimFacts, PodFacts, RevisionFacts, SetFacts};
@@ -132,6 +133,8 @@ pub struct Store {
     pub now_ms: i64,
     /// More of a running Pod may be changed.
     pub customised: bool,
+    /// A webhook puts a container into each new Pod.
+    pub injects: bool,
 }
 
 pub fn timestamp(now_ms: i64) -> Timestamp {
@@ -170,7 +173,7 @@ impl Store {
         value["metadata"]["generation"] = 1.into();
         value["metadata"]["creationTimestamp"] = stamp(self.now_ms).into();
         match kind {
-            Kind::Pod => admit_pod(&mut value),
+            Kind::Pod => admit_pod(&mut value, self.injects),
             Kind::Claim => {
                 let mut finalizers = facts::list(&value, "/metadata/finalizers").to_vec();
                 finalizers.push("kubernetes.io/pvc-protection".into());
@@ -385,7 +388,10 @@ impl Store {
 }
 
 /// What the apiserver and its admission make of a new Pod: defaults, a token, tolerations.
-fn admit_pod(value: &mut Value) {
+fn admit_pod(value: &mut Value, injects: bool) {
+    if injects {
+        inject(value);
+    }
     let defaulted = with_defaults(&json!({"spec": value.get("spec").cloned().unwrap_or_default()}));
     value["spec"] = defaulted.get("spec").cloned().unwrap_or_default();
     let token = json!({"name": "kube-api-access-x", "projected": {"sources": []}});

@@ -6,10 +6,14 @@ use super::container::State;
 use super::controller::Controller;
 use super::facts;
 use super::merge::merge;
+use super::policy::Namespace;
 use super::script::Step;
-use super::store::{Guard, Kind};
+use super::store::{Guard, Kind, Object};
 use super::world::{Event, OldCaches, SET, World, note};
 use crate::api::names;
+
+/// A finalizer of somebody else.
+const HELD_BY: &str = "example.com/hold";
 
 impl World {
     pub fn perform(&mut self, step: &Step) {
@@ -53,7 +57,20 @@ impl World {
                     view.frozen_until_ms = until;
                 }
             }
-            Step::Quota(used_up) => self.quota_used_up = *used_up,
+            Step::SetClock { controller, ahead_ms } => {
+                self.set_clock(*controller % self.controllers_count(), *ahead_ms)
+            }
+            Step::Quota(used_up) => self.policies.quota_used_up = *used_up,
+            Step::DenyPods(denies) => self.policies.denies_pods = *denies,
+            Step::Inject(injects) => self.store.injects = *injects,
+            Step::TakeNothing(true) => self.policies.namespace = Namespace::TakesNothing,
+            Step::TakeNothing(false) => self.policies.namespace = Namespace::Lives,
+            Step::EndNamespace => self.end_namespace(),
+            Step::HoldPod(pod) => self.edit_pod(*pod, |value| value["metadata"]["finalizers"] = json!([HELD_BY])),
+            Step::LetPodsGo => self.let_pods_go(),
+            Step::TakeClaim(claim) => self.take_claim(*claim),
+            Step::LoseClaim(claim) => self.edit_claim(*claim, |value| value["status"]["phase"] = "Lost".into()),
+            Step::GiveBackClaims => self.give_back_claims(),
             Step::LoseNode(node) => {
                 self.cluster.lost_nodes.insert(*node);
                 let delay = self.random.range(5000, 40_000);
@@ -76,6 +93,9 @@ impl World {
     }
 
     fn create_set(&mut self) {
+        if self.policies.admit(Some(Kind::Set), SET).is_err() {
+            return;
+        }
         let spec = self.script.set.clone();
         drop(self.store.create(Kind::Set, json!({"metadata": {"name": SET}, "spec": spec})));
     }
@@ -134,14 +154,15 @@ impl World {
     }
 
     fn foreign_pod(&mut self, ordinal: i64, owned: bool) {
+        if self.policies.admit(Some(Kind::Pod), SET).is_err() {
+            return;
+        }
         let mut pod = json!({
             "metadata": {"name": format!("{SET}-{ordinal}"), "labels": {"app": "web"}},
             "spec": {"containers": [{"name": "app", "image": "app:v9"}], "terminationGracePeriodSeconds": 2},
         });
         if owned {
-            pod["metadata"]["ownerReferences"] = json!([{
-                "apiVersion": "v1", "kind": "Other", "name": "other", "uid": "other", "controller": true,
-            }]);
+            pod["metadata"]["ownerReferences"] = json!([others_reference()]);
         }
         drop(self.store.create(Kind::Pod, pod));
     }
@@ -163,10 +184,56 @@ impl World {
         }
     }
 
+    fn claim_name(&self, index: usize) -> Option<String> {
+        let mut names: Vec<&str> = self.store.all(Kind::Claim).map(|(name, _)| name).collect();
+        if names.is_empty() { None } else { Some(names.swap_remove(index % names.len()).to_owned()) }
+    }
+
     fn delete_claim(&mut self, index: usize) {
+        if let Some(name) = self.claim_name(index) {
+            drop(self.store.delete(Kind::Claim, &name, &Guard::default(), None));
+        }
+    }
+
+    fn edit_claim(&mut self, index: usize, edit: impl FnOnce(&mut Value)) {
+        if let Some(name) = self.claim_name(index) {
+            drop(self.store.change(Kind::Claim, &name, edit));
+        }
+    }
+
+    /// Whoever had it for a controller has it no more.
+    fn take_claim(&mut self, index: usize) {
+        self.edit_claim(index, |value| {
+            let mut owners = facts::list(value, "/metadata/ownerReferences").to_vec();
+            owners.retain(|owner| owner["controller"] != true);
+            owners.push(others_reference());
+            value["metadata"]["ownerReferences"] = owners.into();
+        });
+    }
+
+    pub fn give_back_claims(&mut self) {
         let names: Vec<String> = self.store.all(Kind::Claim).map(|(name, _)| name.to_owned()).collect();
-        if let Some(name) = names.get(index % names.len().max(1)) {
-            drop(self.store.delete(Kind::Claim, name, &Guard::default(), None));
+        for name in names {
+            drop(self.store.change(Kind::Claim, &name, |value| {
+                if &*facts::text(value, "/status/phase") == "Lost" {
+                    value["status"]["phase"] = "Bound".into();
+                }
+                let owners = facts::list(value, "/metadata/ownerReferences");
+                if owners.iter().any(is_others) {
+                    let left: Vec<Value> = owners.iter().filter(|owner| !is_others(owner)).cloned().collect();
+                    value["metadata"]["ownerReferences"] = left.into();
+                }
+            }));
+        }
+    }
+
+    /// The finalizers of others are taken away.
+    pub fn let_pods_go(&mut self) {
+        let held = |object: &Object| !facts::list(&object.value, "/metadata/finalizers").is_empty();
+        let names: Vec<String> =
+            self.store.all(Kind::Pod).filter(|(_, pod)| held(pod)).map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            drop(self.store.change(Kind::Pod, &name, |value| value["metadata"]["finalizers"] = json!([])));
         }
     }
 
@@ -208,4 +275,13 @@ impl World {
     fn evict(&mut self, index: usize) {
         self.touch_run(index, |run, _| run.failed = true);
     }
+}
+
+/// A controller outside of this world, which lives for ever.
+fn others_reference() -> Value {
+    json!({"apiVersion": "v1", "kind": "Other", "name": "other", "uid": "other", "controller": true})
+}
+
+fn is_others(owner: &Value) -> bool {
+    &*facts::text(owner, "/uid") == "other"
 }

@@ -21,7 +21,7 @@ pub fn calm(controllers: usize, request_ms: i64) -> Swarm {
         lost_answer_per_mille: 0,
         collector_lag_ms: 50,
         restart_ms: 50,
-        clock_behind_ms: 0,
+        clocks_ms: [0; 2],
         lease: false,
         crowd: false,
     }

@@ -9,6 +9,7 @@ use super::cluster::Cluster;
 use super::controller::{Answered, Controller, Request};
 use super::mutants::Mutant;
 use super::oracle::Oracle;
+use super::policy::Policies;
 use super::random::Random;
 use super::run::Phase;
 use super::script::{Script, Swarm};
@@ -86,8 +87,7 @@ pub struct World {
     pub chaos: Chaos,
     /// Controllers whose apiserver is behind.
     pub old_caches: BTreeMap<usize, OldCaches>,
-    /// Creates of Pods are refused by a quota.
-    pub quota_used_up: bool,
+    pub policies: Policies,
     pub mutant: Option<Mutant>,
     pub trace: Trace,
     pub phase: Phase,
@@ -150,11 +150,11 @@ impl World {
             store: Store::new(script.customised),
             cluster: Cluster::default(),
             controllers: (0..swarm.controllers).map(Controller::new).collect(),
-            oracle: Oracle::default(),
+            oracle: Oracle::of_clocks(swarm.clocks_ms),
             faults: true,
             old_caches: BTreeMap::new(),
             chaos: Chaos::new(script.seed, script.faults.as_deref()),
-            quota_used_up: false,
+            policies: Policies::default(),
             mutant: None,
             trace: Trace::new(keep_trace),
             phase: Phase::Trouble,

@@ -36,19 +36,17 @@ impl Drop for Tasks {
 }
 
 pub async fn live(shared: Shared, index: usize) {
-    let (epoch, restarts, began, in_place, seed, swarm) = {
+    let (epoch, restarts, in_place, seed, swarm) = {
         let world = shared.lock();
         let Some(wire) = &world.wire else { return };
         let Some(seen) = wire.managers.get(index) else { return };
         let in_place = if world.script.customised { InPlace::Customised } else { InPlace::Stock };
-        (seen.epoch, seen.restarts, wire.began, in_place, world.script.seed, world.swarm.clone())
+        (seen.epoch, seen.restarts, in_place, world.script.seed, world.swarm.clone())
     };
     let metrics = Arc::new(Metrics::default());
     let gate = Arc::new(if swarm.lease { WriteGate::default() } else { WriteGate::always_open() });
-    let clock = Clock::new(move || {
-        let passed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        timestamp(passed - swarm.clock_behind_ms)
-    });
+    let of_world = shared.clone();
+    let clock = Clock::new(move || timestamp(of_world.lock().clock_of(index)));
     let chance = Chance::of_seed(seed ^ (restarts << 32) ^ ((index as u64) << 56));
     let client = service::client(shared.clone(), index, epoch);
     let apiserver = Apiserver::new(client, Arc::clone(&gate), Arc::clone(&metrics), clock, chance);

@@ -105,7 +105,11 @@ impl World {
                 Some(object) => Ok(object.value.clone()),
                 None => Err(Refused { code: 404, message: format!("no {kind:?} {}", call.name) }),
             },
-            ("POST", Resource::PodTemplate) => server::defaulted(call.body.pointer("/template")),
+            ("POST", Resource::PodTemplate) => {
+                let admitted = self.policies.admit(None, "template");
+                admitted.and_then(|()| server::defaulted(call.body.pointer("/template")))
+            }
+            ("POST", Resource::Event) => self.policies.admit(None, "event").map(|()| call.body.clone()),
             (_, Resource::Event) => Ok(call.body.clone()),
             (_, Resource::Stored(Kind::Lease)) => self.write_lease(call),
             ("PATCH", Resource::Stored(kind)) if call.query.contains_key("dryRun") => {

@@ -13,12 +13,17 @@ use crate::sim::facts;
 use crate::sim::store::{Change, Kind, Refused};
 use crate::sim::world::{Event, World, note};
 
+/// So many events are brought again.
+const REPEATED: usize = 3;
+
 /// The far end of a watch.
 pub struct Watch {
     pub manager: usize,
     kind: Option<Kind>,
     /// How much of the kind's log it has brought.
     cursor: usize,
+    /// Where it began.
+    first: usize,
     lines: mpsc::UnboundedSender<Result<Bytes, std::io::Error>>,
     pending: bool,
     fault: Option<Fault>,
@@ -86,7 +91,13 @@ impl World {
         }
         let visible = visible.max(watch.cursor);
         let end = if some == 0 { (watch.cursor + 1).min(visible) } else { visible };
-        let mut lines: Vec<Value> = log[watch.cursor..end].iter().map(event_line).collect();
+        let from = if fault == Some(Fault::Repeat) {
+            self.oracle.saw("a watch brought events twice");
+            watch.cursor.saturating_sub(REPEATED).max(watch.first)
+        } else {
+            watch.cursor
+        };
+        let mut lines: Vec<Value> = log[from..end].iter().map(event_line).collect();
         if bookmark && end == log.len() {
             let metadata = json!({"resourceVersion": version.to_string()});
             lines.push(
@@ -156,8 +167,16 @@ impl World {
         let (sender, lines) = mpsc::unbounded_channel();
         let Some(wire) = &mut self.wire else { return Reply::Lines(lines) };
         let number = wire.number();
-        let watch =
-            Watch { manager: call.manager, kind, cursor, lines: sender, pending: false, fault: None, is_dead: false };
+        let watch = Watch {
+            manager: call.manager,
+            kind,
+            cursor,
+            first: cursor,
+            lines: sender,
+            pending: false,
+            fault: None,
+            is_dead: false,
+        };
         wire.watches.insert(number, watch);
         self.after(seconds * 1000, Event::Wire(Box::new(WireEvent::End { watch: number })));
         if let Some(kind) = kind.filter(|_| behind) {

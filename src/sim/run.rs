@@ -36,9 +36,9 @@ pub enum Phase {
     },
     /// It was reached; what the last writes brought may still be on its way.
     Resting,
-    /// Nothing may be written any more.
+    /// Nothing may be sent to be written any more, also nothing that changes nothing or is refused.
     Quiet {
-        writes_before: u64,
+        sent_before: u64,
     },
     Over,
 }
@@ -133,13 +133,13 @@ impl World {
                 for controller in 0..self.controllers.len() {
                     self.wake(controller, self.now);
                 }
-                self.phase = Phase::Quiet { writes_before: self.oracle.writes };
+                self.phase = Phase::Quiet { sent_before: self.chaos.writes() };
                 self.now + QUIET_MS
             }
-            Phase::Quiet { writes_before } => {
-                let after = self.oracle.writes - writes_before;
+            Phase::Quiet { sent_before } => {
+                let after = self.chaos.writes() - sent_before;
                 if after > 0 {
-                    return Err(format!("L1: {after} writes although nothing is to be done"));
+                    return Err(format!("L1: {after} writes are sent although nothing is to be done"));
                 }
                 self.reached().map_err(|why| format!("L1: lost again: {why}"))?;
                 self.phase = Phase::Over;

@@ -53,6 +53,11 @@ pub struct Outcome {
     pub faults: Vec<(Point, Fault)>,
     /// How many writes controllers sent while there were faults.
     pub sent: u64,
+    /// Which of these change Pods in place.
+    pub in_place: Vec<u64>,
+    /// How many requests controllers sent in the whole run, and how many of their writes the store refused.
+    pub requests: u64,
+    pub refused: u64,
     /// What there was when the users had ended, and in the end.
     pub settled: Vec<String>,
     pub end: Vec<String>,
@@ -89,6 +94,9 @@ impl World {
             writes: self.oracle.writes,
             faults: std::mem::take(&mut self.chaos.made),
             sent: self.sent,
+            in_place: std::mem::take(&mut self.chaos.in_place),
+            requests: self.chaos.requests(),
+            refused: self.refused,
             settled: std::mem::take(&mut self.settled),
             end: self.state(),
             counts: std::mem::take(&mut self.oracle.counts),

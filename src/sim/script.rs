@@ -20,6 +20,8 @@ pub struct Swarm {
     pub slow_request_per_mille: u32,
     pub error_per_mille: u32,
     pub lost_answer_per_mille: u32,
+    /// Writes that change Pods in place and that a policy refuses.
+    pub denied_in_place_per_mille: u32,
     pub collector_lag_ms: i64,
     pub restart_ms: i64,
     /// How far the controllers' clocks are behind.
@@ -191,7 +193,7 @@ pub fn template(name: &str) -> Value {
     template
 }
 
-fn draw_swarm(random: &mut Random) -> Swarm {
+fn draw_swarm(seed: u64, random: &mut Random) -> Swarm {
     let rare = |random: &mut Random, rates: &[u32]| random.pick(rates);
     Swarm {
         controllers: if random.per_mille(400) { 2 } else { 1 },
@@ -204,6 +206,11 @@ fn draw_swarm(random: &mut Random) -> Swarm {
         slow_request_per_mille: rare(random, &[0, 0, 20, 80]),
         error_per_mille: rare(random, &[0, 0, 20, 150]),
         lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
+        // By a chance of its own: a seed's script stays what it was.
+        denied_in_place_per_mille: rare(
+            &mut Random::new(seed ^ 0x6465_6e69_6564),
+            &[0, 0, 0, 0, 0, 0, 0, 50, 300, 1000],
+        ),
         collector_lag_ms: random.pick(&[50, 1000, 20_000]),
         restart_ms: random.pick(&[50, 3000, 30_000]),
         clock_behind_ms: random.pick(&[0, 0, 0, 1500, 40_000]),
@@ -353,7 +360,7 @@ fn travel_back(seed: u64, steps: &mut [(i64, Step)]) {
 
 pub fn draw(seed: u64) -> Script {
     let mut random = Random::new(seed);
-    let swarm = draw_swarm(&mut random);
+    let swarm = draw_swarm(seed, &mut random);
     let set = draw_set(&mut random);
     let trouble = random.pick(&[0, 150, 500]);
     let rare = random.per_mille(150);

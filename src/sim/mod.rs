@@ -29,6 +29,7 @@ mod shrink;
 mod state;
 mod store;
 mod summary;
+mod stories;
 mod sweep;
 mod user;
 mod wire;

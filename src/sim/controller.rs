@@ -20,6 +20,8 @@ use crate::plan::prepull::pulled_by_helpers;
 /// How long a view may be behind our own writes before they are read live.
 const OWN_WRITES_MS: i64 = 5000;
 const RESYNC_MS: i64 = 300_000;
+/// How long a patch that was refused is not tried again.
+const REFUSED_PATCH_KEPT_MS: i64 = 600_000;
 
 pub struct Controller {
     pub alive: bool,
@@ -30,7 +32,8 @@ pub struct Controller {
     pub run: Option<Run>,
     pub in_flight: Vec<Written>,
     pub refusals: BTreeMap<String, Refusal>,
-    pub refused_patches: BTreeMap<(Box<str>, Box<str>), Box<str>>,
+    /// With the time of the refusal.
+    pub refused_patches: BTreeMap<(Box<str>, Box<str>), (Box<str>, i64)>,
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
     /// Nodes and images that helpers have pulled.
     pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,
@@ -347,6 +350,7 @@ impl World {
         one.in_flight = open;
         let unknown = one.in_flight.iter().any(|written| matches!(written.what, Expect::Unknown));
         let since = one.in_flight.iter().map(|written| written.since_ms).min();
+        one.refused_patches.retain(|_, (_, since)| now - *since < REFUSED_PATCH_KEPT_MS);
         let mut honest = self.snapshot(controller, set);
         let one = &mut self.controllers[controller];
         one.heard.look(&mut honest.pods, honest.now);
@@ -412,7 +416,11 @@ impl World {
             answers: Answers {
                 templates: one.templates.clone(),
                 refusals: one.refusals.values().cloned().collect(),
-                refused_patches: one.refused_patches.clone(),
+                refused_patches: one
+                    .refused_patches
+                    .iter()
+                    .map(|(key, (message, _))| (key.clone(), message.clone()))
+                    .collect(),
                 ..Answers::default()
             },
             set,

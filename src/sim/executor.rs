@@ -71,8 +71,7 @@ impl World {
         let Some(run) = &mut self.controllers[controller].run else { return false };
         let Some(request) = run.chains.get_mut(chain).and_then(VecDeque::pop_front) else { return false };
         let mut request = request;
-        let is_write = !matches!(request.verb, Verb::Get | Verb::DryRun);
-        request.fault = self.chaos.of_request(&self.swarm, is_write, self.faults);
+        request.fault = self.chaos.of_request(&self.swarm, request.sort(), self.faults);
         let delay = match request.fault {
             Some(Fault::Slow(delay)) => delay,
             _ => self.random.range(1, self.swarm.request_ms),
@@ -326,7 +325,8 @@ impl World {
             (_, Outcome::Refused(404, _)) if request.verb == Verb::Delete => true,
             (_, Outcome::Refused(code @ (403 | 422), message)) => {
                 if let (422, Intent::Act(Action::PatchPod { target, revision, .. })) = (code, &request.intent) {
-                    one.refused_patches.insert((target.uid.clone(), revision.clone()), message.as_str().into());
+                    let key = (target.uid.clone(), revision.clone());
+                    one.refused_patches.insert(key, (message.as_str().into(), now));
                 }
                 let refusal = Refusal { object: object_name.clone(), reason: reason_of(code, &message), message };
                 one.refusals.insert(object_name, refusal);

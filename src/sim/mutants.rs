@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::agent::draw_with_hooks;
 use super::script::{Script, draw};
+use super::stories;
 use super::world::World;
 use crate::api::names;
 use crate::api::spec::{ClaimRetention, ClaimRetentionPolicy};
@@ -92,7 +93,14 @@ pub const CAUGHT_BY_SEEDS: [Mutant; 30] = [
 impl Mutant {
     /// The scripts that can show it.
     pub fn draw(self) -> fn(u64) -> Script {
-        if self == Mutant::HooksUnseen { draw_with_hooks } else { draw }
+        match self {
+            Mutant::HooksUnseen => draw_with_hooks,
+            Mutant::AnswersFromTheView => stories::an_entry_and_an_old_view,
+            Mutant::NoFence => stories::a_disruption_that_is_not_wanted_any_more,
+            Mutant::NoNoteBeforeResize => stories::a_resize_half_done,
+            Mutant::NothingHeard => stories::a_node_lost_between_two_tags,
+            _ => draw,
+        }
     }
 }
 

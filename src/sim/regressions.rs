@@ -6,26 +6,17 @@ use super::agent::draw_with_hooks;
 use super::chaos::Fault::{Cut, Lose, Refuse};
 use super::chaos::Point::{Read, Write};
 use super::mutants::Mutant;
-use super::run::run_script;
+use super::run::{Outcome, run_script};
 use super::script::Step::CreateSet;
 use super::script::{Behind, Script, Step, Swarm, template};
 use super::store::Kind;
-use super::sweep::{Layer, model, wire};
+use super::stories::{
+    LOSSES, RESIZES, SECOND, a_disruption_that_is_not_wanted_any_more, a_node_lost_between_two_tags,
+    a_resize_half_done, an_entry_and_an_old_view, script, set,
+};
+use super::sweep::{Layer, beside_twin, model, wire};
 use super::wire::run_on_the_wire;
 use super::workloads::{all as workloads, calm, use_template};
-
-const SECOND: i64 = 1000;
-
-fn set(replicas: i64, rolling: Value) -> Value {
-    json!({
-        "replicas": replicas,
-        "selector": {"matchLabels": {"app": "web"}},
-        "template": template("A"),
-        "podManagementPolicy": "OrderedReady",
-        "revisionHistoryLimit": 0,
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
-    })
-}
 
 /// Runs the story with many different timings, and then into peace. What the first broken one says.
 fn try_out(
@@ -35,34 +26,26 @@ fn try_out(
     story: &[(i64, Step)],
     mutant: Option<Mutant>,
 ) -> Result<(), String> {
-    for seed in 1..=seeds {
-        let outcome = run_script(script(seed, swarm, set, story), mutant, true);
+    try_all(seeds, |seed| script(seed, swarm, set, story), mutant)
+}
+
+fn try_all(timings: u64, of_timing: impl Fn(u64) -> Script, mutant: Option<Mutant>) -> Result<(), String> {
+    for timing in 1..=timings {
+        let outcome = run_script(of_timing(timing), mutant, true);
         if let Some(violation) = outcome.violation {
             let end = outcome.lines.len().saturating_sub(40);
-            return Err(format!("timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n")));
+            return Err(format!("timing {timing}: {violation}\n{}", outcome.lines[end..].join("\n")));
         }
     }
     Ok(())
 }
 
-fn script(seed: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) -> Script {
-    let mut steps = vec![(0, Step::CreateSet)];
-    steps.extend_from_slice(story);
-    let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
-    Script {
-        seed,
-        swarm: swarm.clone(),
-        set: set.clone(),
-        steps,
-        peace_ms,
-        faults: None,
-        behind: Vec::new(),
-        customised: false,
-    }
+fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
+    tell_all(seeds, |seed| script(seed, swarm, set, story));
 }
 
-fn tell(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
-    if let Err(violation) = try_out(seeds, swarm, set, story, None) {
+fn tell_all(timings: u64, of_timing: impl Fn(u64) -> Script) {
+    if let Err(violation) = try_all(timings, of_timing, None) {
         panic!("{violation}");
     }
 }
@@ -72,15 +55,25 @@ fn holds(layer: Layer, script: Script) {
     assert_eq!(layer(script).violation, None);
 }
 
+/// The same beside the run without faults.
+fn is_like_its_twin(layer: Layer, depends_on_time: bool, script: Script) -> Outcome {
+    let outcome = beside_twin(layer, depends_on_time, script);
+    assert_eq!(outcome.violation, None);
+    outcome
+}
+
 /// The same story with the model and with the real manager.
 fn tell_both(seeds: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) {
     tell(seeds, swarm, set, story);
-    for seed in 1..=seeds {
-        let script = script(seed, swarm, set, story);
-        let outcome = run_on_the_wire(script, None, true);
+    tell_all_on_the_wire(seeds, |seed| script(seed, swarm, set, story));
+}
+
+fn tell_all_on_the_wire(timings: u64, of_timing: impl Fn(u64) -> Script) {
+    for timing in 1..=timings {
+        let outcome = run_on_the_wire(of_timing(timing), None, true);
         if let Some(violation) = outcome.violation {
             let end = outcome.lines.len().saturating_sub(40);
-            panic!("the real manager, timing {seed}: {violation}\n{}", outcome.lines[end..].join("\n"));
+            panic!("the real manager, timing {timing}: {violation}\n{}", outcome.lines[end..].join("\n"));
         }
     }
 }
@@ -144,14 +137,8 @@ fn a_controller_that_is_behind_leaves_the_newest_revision_alone() {
 /// read may say that it is over.
 #[test]
 fn an_entry_never_leaves_the_ledger_by_an_old_view() {
-    let story = [
-        (60 * SECOND, Step::Freeze { controller: 0, kind: Kind::Pod, milliseconds: 60_000 }),
-        (61 * SECOND, Step::Flap { pod: 0, milliseconds: 200 }),
-        (65 * SECOND, use_template("B")),
-    ];
-    let (swarm, set) = (calm(2, 30), set(1, json!({"podUpdatePolicy": "ReCreate"})));
-    tell(5, &swarm, &set, &story);
-    let broken = try_out(5, &swarm, &set, &story, Some(Mutant::AnswersFromTheView));
+    tell_all(5, an_entry_and_an_old_view);
+    let broken = try_all(5, an_entry_and_an_old_view, Some(Mutant::AnswersFromTheView));
     assert!(broken.is_err_and(|violation| violation.contains("ledger: the entry of 0 leaves")));
 }
 
@@ -159,14 +146,8 @@ fn an_entry_never_leaves_the_ledger_by_an_old_view() {
 /// the entry leaves only when no late request can do it.
 #[test]
 fn a_disruption_that_is_not_wanted_any_more_is_fenced() {
-    let story = [
-        (60 * SECOND, use_template("B")),
-        (60 * SECOND + 1000, Step::Crash(0)),
-        (60 * SECOND + 1001, use_template("A")),
-    ];
-    let (swarm, set) = (calm(1, 300), set(1, json!({"podUpdatePolicy": "ReCreate"})));
-    tell(20, &swarm, &set, &story);
-    let broken = try_out(20, &swarm, &set, &story, Some(Mutant::NoFence));
+    tell_all(20, a_disruption_that_is_not_wanted_any_more);
+    let broken = try_all(20, a_disruption_that_is_not_wanted_any_more, Some(Mutant::NoFence));
     assert!(broken.is_err_and(|violation| violation.contains("the ledger holds")));
 }
 
@@ -253,22 +234,10 @@ fn another_tag_of_the_same_image_is_not_taken_for_the_new_one() {
 /// heard of the last patch, the container started long ago, and it is about to be ended.
 #[test]
 fn a_container_of_another_tag_is_waited_for_from_when_its_kubelet_was_seen_to_have_heard() {
-    let mut set = set(1, json!({}));
-    set["template"] = template("A");
-    let swarm = Swarm { status_lag_ms: 2000, ..calm(1, 5) };
-    let mut noticed = false;
-    let at = 2400;
-    for pause in [1600, 1900, 2200, 2500] {
-        let lost = at + pause;
-        let nodes = |step: fn(usize) -> Step, at: i64| (0..3).map(move |node| (at, step(node)));
-        let mut story = vec![(at, use_template("same digest"))];
-        story.extend(nodes(Step::LoseNode, lost));
-        story.push((lost + 300, use_template("A")));
-        story.extend(nodes(Step::FindNode, lost + 60 * SECOND));
-        tell(4, &swarm, &set, &story);
-        noticed |= try_out(4, &swarm, &set, &story, Some(Mutant::NothingHeard)).is_err();
-    }
-    assert!(noticed, "without what was heard it goes wrong");
+    let timings = 4 * LOSSES;
+    tell_all(timings, a_node_lost_between_two_tags);
+    let broken = try_all(timings, a_node_lost_between_two_tags, Some(Mutant::NothingHeard));
+    assert!(broken.is_err(), "without what was heard it goes wrong");
 }
 
 /// There and back while the old container is being ended: a kubelet that does so observes no newer spec meanwhile, which
@@ -297,26 +266,18 @@ fn two_controllers_that_pull_ahead_come_to_rest() {
 /// by its label the Pod was where it should be, with resources that nobody wanted.
 #[test]
 fn a_resize_half_done_is_taken_back_when_nobody_wants_it_any_more() {
-    let mut set = set(1, json!({}));
-    set["template"] = template("sized");
-    let stories = (300..4000).step_by(150).map(|at| {
-        let at = 60 * SECOND + at;
-        [(60 * SECOND, use_template("sized more")), (at, Step::Crash(0)), (at + 1, use_template("sized"))]
-    });
-    let swarm = calm(1, 300);
-    let mut noticed = false;
-    for story in stories {
-        tell_both(2, &swarm, &set, &story);
-        noticed |= try_out(2, &swarm, &set, &story, Some(Mutant::NoNoteBeforeResize)).is_err();
-    }
-    assert!(noticed, "without the note before the resize it goes wrong");
+    let timings = 2 * RESIZES;
+    tell_all(timings, a_resize_half_done);
+    tell_all_on_the_wire(timings, a_resize_half_done);
+    let broken = try_all(timings, a_resize_half_done, Some(Mutant::NoNoteBeforeResize));
+    assert!(broken.is_err(), "without the note before the resize it goes wrong");
 }
 
 /// As a controller saw the set before it was deleted, or before its last change, it made revisions, or raised their
 /// numbers, as often as another one or the garbage collector undid it.
 #[test]
 fn an_old_view_of_the_set_writes_no_revision_over_and_over() {
-    let count = |outcome: &super::run::Outcome, verb: &str| -> u64 {
+    let count = |outcome: &Outcome, verb: &str| -> u64 {
         let of_revisions =
             |(found, object): &&(&'static str, String)| *found == verb && object.starts_with("Revision ");
         outcome.counts.iter().filter(|(key, _)| of_revisions(key)).map(|(_, count)| *count).sum()
@@ -330,8 +291,8 @@ fn an_old_view_of_the_set_writes_no_revision_over_and_over() {
             };
             for events in 1..=8 {
                 let behind = vec![Behind { controller: 0, kind: Kind::Set, events }];
-                let outcome = layer(Script { behind, ..workload.script(2) });
-                assert_eq!(outcome.violation, None);
+                let script = Script { behind, ..workload.script(2) };
+                let outcome = is_like_its_twin(layer, workload.depends_on_time, script);
                 let made = count(&outcome, verb);
                 assert!(made <= most, "{}: {verb} of revisions {made} times, {events} events behind", workload.name);
             }

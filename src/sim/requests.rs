@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use super::chaos::Sort;
 use super::controller::{Intent, Request, Verb};
 use super::facts;
 use super::mutants::Mutant;
@@ -14,6 +15,20 @@ use crate::plan::action::{Action, DeleteWhy, PatchWhy, RevisionAction, StatusWri
 
 fn guard(target: &Target) -> Guard {
     Guard { uid: Some(target.uid.clone()), version: Some(target.resource_version.clone()) }
+}
+
+impl Request {
+    pub fn sort(&self) -> Sort {
+        let updates = |action: &Action| {
+            matches!(action, Action::PatchPod { why: PatchWhy::InPlace | PatchWhy::Live, .. })
+                && self.body.get("spec").is_some()
+        };
+        match (self.verb, &self.intent) {
+            (Verb::Get | Verb::DryRun, _) => Sort::Read,
+            (_, Intent::Act(action)) if updates(action) => Sort::InPlace,
+            _ => Sort::Write,
+        }
+    }
 }
 
 impl World {

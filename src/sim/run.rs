@@ -37,9 +37,9 @@ pub enum Phase {
     },
     /// It was reached; what the last writes brought may still be on its way.
     Resting,
-    /// Nothing may be written any more.
+    /// Nothing may be sent to be written any more, also nothing that changes nothing or is refused.
     Quiet {
-        writes_before: u64,
+        sent_before: u64,
     },
     Over,
 }
@@ -54,6 +54,11 @@ pub struct Outcome {
     pub faults: Vec<(Point, Fault)>,
     /// How many writes controllers sent while there were faults.
     pub sent: u64,
+    /// Which of these change Pods in place.
+    pub in_place: Vec<u64>,
+    /// How many requests controllers sent in the whole run, and how many of their writes the store refused.
+    pub requests: u64,
+    pub refused: u64,
     /// What there was when the users had ended, and in the end.
     pub settled: Vec<String>,
     pub end: Vec<String>,
@@ -90,6 +95,9 @@ impl World {
             writes: self.oracle.writes,
             faults: std::mem::take(&mut self.chaos.made),
             sent: self.sent,
+            in_place: std::mem::take(&mut self.chaos.in_place),
+            requests: self.chaos.requests(),
+            refused: self.refused,
             settled: std::mem::take(&mut self.settled),
             end: self.state(),
             counts: std::mem::take(&mut self.oracle.counts),
@@ -134,13 +142,13 @@ impl World {
                 for controller in 0..self.controllers.len() {
                     self.wake(controller, self.now);
                 }
-                self.phase = Phase::Quiet { writes_before: self.oracle.writes };
+                self.phase = Phase::Quiet { sent_before: self.chaos.writes() };
                 self.now + QUIET_MS
             }
-            Phase::Quiet { writes_before } => {
-                let after = self.oracle.writes - writes_before;
+            Phase::Quiet { sent_before } => {
+                let after = self.chaos.writes() - sent_before;
                 if after > 0 {
-                    return Err(format!("L1: {after} writes although nothing is to be done"));
+                    return Err(format!("L1: {after} writes are sent although nothing is to be done"));
                 }
                 self.reached().map_err(|why| format!("L1: lost again: {why}"))?;
                 self.phase = Phase::Over;

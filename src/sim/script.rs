@@ -22,6 +22,8 @@ pub struct Swarm {
     pub slow_request_per_mille: u32,
     pub error_per_mille: u32,
     pub lost_answer_per_mille: u32,
+    /// Writes that change Pods in place and that a policy refuses.
+    pub denied_in_place_per_mille: u32,
     pub collector_lag_ms: i64,
     pub restart_ms: i64,
     /// How far the controllers' clocks are ahead, until somebody sets them.
@@ -228,6 +230,11 @@ fn draw_swarm(seed: u64, random: &mut Random) -> Swarm {
         slow_request_per_mille: rare(random, &[0, 0, 20, 80]),
         error_per_mille: rare(random, &[0, 0, 20, 150]),
         lost_answer_per_mille: rare(random, &[0, 0, 20, 100]),
+        // By a chance of its own: a seed's script stays what it was.
+        denied_in_place_per_mille: rare(
+            &mut Random::new(seed ^ 0x6465_6e69_6564),
+            &[0, 0, 0, 0, 0, 0, 0, 50, 300, 1000],
+        ),
         collector_lag_ms: random.pick(&[50, 1000, 20_000]),
         restart_ms: random.pick(&[50, 3000, 30_000]),
         clocks_ms: misfortune::draw_clocks(seed, random.pick(&[0, 0, 0, 1500, 40_000])),

@@ -24,6 +24,7 @@ impl World {
         let outcome = match request.fault {
             Some(Fault::CrashBefore) if alive => return self.crash(request.controller),
             Some(Fault::Refuse(code)) => Outcome::Refused(code, "a fault".to_owned()),
+            Some(Fault::Drop) => Outcome::Unknown,
             _ => self.serve(&request),
         };
         let lost = matches!(request.fault, Some(Fault::Lose | Fault::Cut));
@@ -51,7 +52,7 @@ impl World {
         let delay = self.random.range(1, self.swarm.request_ms);
         let (delay, outcome) = match request.fault {
             Some(Fault::Lose) => (delay + LOST_MS, Outcome::Unknown),
-            Some(Fault::Cut) => (delay, Outcome::Unknown),
+            Some(Fault::Cut | Fault::Drop) => (delay, Outcome::Unknown),
             _ => (delay, outcome),
         };
         self.after(delay, Event::Answer(Box::new(Answered { request, outcome, version: self.store.version })));
@@ -98,6 +99,7 @@ impl World {
                 Outcome::Done(Some(object))
             }
             Err(refused) => {
+                self.refused += 1;
                 self.was_refused(request, &refused);
                 let Refused { code, message } = refused;
                 match code {

@@ -1,21 +1,35 @@
 //! Makes a failing run smaller: fewer steps and faults, a calmer world, a simpler set, as long as
 //! the same kind of thing goes wrong; and prints it as a test.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde_json::Value;
 
+use super::run::Outcome;
 use super::script::{Script, Step};
-use super::sweep::Layer;
 use super::workloads::calm;
+
+/// What plays a script and says what goes wrong: a property that is broken, or a difference from the run's twin.
+pub type Play<'a> = dyn Fn(Script) -> Outcome + 'a;
 
 /// Runs that may be spent on one failure.
 const RUNS_MAX: usize = 1500;
 
-pub struct Smaller {
-    layer: Layer,
+pub struct Smaller<'a> {
+    play: &'a Play<'a>,
     kind: String,
     runs: usize,
     pub script: Script,
     pub violation: String,
+}
+
+/// Plays a script; a panic is a broken property as well.
+pub fn guarded(play: &Play<'_>, script: Script) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| play(script))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Outcome { violation: Some(format!("it panicked: {text}")), ..Outcome::default() }
+    })
 }
 
 /// What goes wrong, without the numbers in it.
@@ -29,11 +43,11 @@ fn kind_of(violation: &str) -> String {
 }
 
 /// `None`: it does not fail.
-pub fn shrink(script: &Script, layer: Layer) -> Option<Smaller> {
-    let outcome = layer(script.clone());
+pub fn shrink<'a>(script: &Script, play: &'a Play<'a>) -> Option<Smaller<'a>> {
+    let outcome = guarded(play, script.clone());
     let violation = outcome.violation?;
     let kind = kind_of(&violation);
-    let mut smaller = Smaller { layer, kind, runs: 1, script: script.clone(), violation };
+    let mut smaller = Smaller { play, kind, runs: 1, script: script.clone(), violation };
     // The faults that were drawn, now one by one.
     smaller.offer(Script { faults: Some(outcome.faults), ..script.clone() });
     loop {
@@ -48,15 +62,15 @@ pub fn shrink(script: &Script, layer: Layer) -> Option<Smaller> {
     }
 }
 
-impl Smaller {
+impl Smaller<'_> {
     /// Takes a script that still fails in the same way.
     fn offer(&mut self, script: Script) -> bool {
         if self.runs >= RUNS_MAX {
             return false;
         }
         self.runs += 1;
-        let violation = (self.layer)(script.clone()).violation.filter(|violation| kind_of(violation) == self.kind);
-        let Some(violation) = violation else { return false };
+        let violation = guarded(self.play, script.clone()).violation;
+        let Some(violation) = violation.filter(|violation| kind_of(violation) == self.kind) else { return false };
         self.script = script;
         self.violation = violation;
         true
@@ -151,18 +165,19 @@ impl Smaller {
         }
     }
 
-    /// As a test of `regressions.rs`.
-    pub fn as_test(&self, layer: &str) -> String {
+    /// As a test of `regressions.rs`; `call`: what checks the script there, as far as the script.
+    pub fn as_test(&self, call: &str) -> String {
         let Script { seed, swarm, set, steps, peace_ms, faults, behind, customised } = &self.script;
         let steps: Vec<String> =
             steps.iter().map(|(at, step)| format!("        ({at}, {}),\n", step_text(step))).collect();
         format!(
-            "/// {}\n#[test]\nfn name_me() {{\n    holds({layer}, Script {{\n        seed: {seed},\n        swarm: {swarm:?},\n        \
+            "/// {}\n#[test]\nfn name_me() {{\n    {call}, Script {{\n        seed: {seed},\n        swarm: {swarm:?},\n        \
              set: json!({set}),\n        steps: vec![\n{}        ],\n        peace_ms: {peace_ms},\n        \
-             faults: {},\n        behind: vec!{behind:?},\n        customised: {customised},\n    }});\n}}\n",
+             faults: {},\n        behind: vec!{},\n        customised: {customised},\n    }});\n}}\n",
             self.violation,
             steps.concat(),
             faults.as_ref().map_or("None".to_owned(), |faults| format!("Some(vec!{faults:?})")),
+            with_kinds(&format!("{behind:?}")),
         )
     }
 }
@@ -174,6 +189,11 @@ fn keys(value: &Value) -> Vec<String> {
 fn step_text(step: &Step) -> String {
     match step {
         Step::Spec(patch) => format!("Step::Spec(json!({patch}))"),
-        other => format!("{other:?}"),
+        other => with_kinds(&format!("Step::{other:?}")),
     }
+}
+
+/// Kinds as the tests call them.
+fn with_kinds(text: &str) -> String {
+    text.replace("kind: ", "kind: Kind::")
 }

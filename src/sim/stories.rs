@@ -1,163 +1,98 @@
-//! One story for each misfortune of [`super::misfortune`], so that it is known to strike: with the model and with the
-//! real manager, in several timings.
+//! Short stories, each with many timings: what the regressions tell, and what shows the mutants that hardly any seed does.
 
 use serde_json::{Value, json};
 
-use super::run::Outcome;
-use super::script::{Script, Step, Swarm};
-use super::sweep::{model, wire};
-use super::workloads::{calm, set, use_template};
+use super::mutants::Mutant;
+use super::script::{Script, Step, Swarm, template};
+use super::store::Kind;
+use super::workloads::{calm, use_template};
 
-const SECOND: i64 = 1000;
-const TIMINGS: u64 = 4;
+pub const SECOND: i64 = 1000;
 
-/// All runs of a story, none of which may break a property: those with the model, those with the real manager.
-fn told(swarm: &Swarm, set: &Value, story: &[(i64, Step)]) -> [Vec<Outcome>; 2] {
-    [model, wire].map(|layer| {
-        let runs = (1..=TIMINGS).map(|seed| {
-            let mut steps = vec![(0, Step::CreateSet)];
-            steps.extend(story.iter().map(|(at, step)| (at * SECOND, step.clone())));
-            let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
-            let outcome = layer(Script {
-                seed,
-                swarm: swarm.clone(),
-                set: set.clone(),
-                steps,
-                peace_ms,
-                faults: None,
-                behind: Vec::new(),
-                customised: false,
-            });
-            assert_eq!(outcome.violation, None, "timing {seed}");
-            outcome
-        });
-        runs.collect()
+/// Mutants that these stories show.
+pub const CAUGHT_BY_STORIES: [Mutant; 4] =
+    [Mutant::AnswersFromTheView, Mutant::NoFence, Mutant::NoNoteBeforeResize, Mutant::NothingHeard];
+
+pub fn set(replicas: i64, rolling: Value) -> Value {
+    json!({
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": template("A"),
+        "podManagementPolicy": "OrderedReady",
+        "revisionHistoryLimit": 0,
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
     })
 }
 
-/// Both layers have met it in one of the runs.
-fn was_seen(what: &str, layers: &[Vec<Outcome>; 2]) {
-    for (layer, runs) in ["model", "wire"].iter().zip(layers) {
-        assert!(runs.iter().any(|run| run.seen.contains_key(what)), "{layer}: {what}");
+pub fn script(seed: u64, swarm: &Swarm, set: &Value, story: &[(i64, Step)]) -> Script {
+    let mut steps = vec![(0, Step::CreateSet)];
+    steps.extend_from_slice(story);
+    let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
+    Script {
+        seed,
+        swarm: swarm.clone(),
+        set: set.clone(),
+        steps,
+        peace_ms,
+        faults: None,
+        behind: Vec::new(),
+        customised: false,
     }
 }
 
-fn with_claims(changes: &Value) -> Value {
-    let mut set = set(changes);
-    set["volumeClaimTemplates"] =
-        json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]);
-    set
+/// One of so many values by the timing, and the timing that is left.
+fn split(timing: u64, count: u64) -> (i64, u64) {
+    (i64::try_from(timing % count).unwrap_or(0), 1 + timing / count)
 }
 
-fn re_creating() -> Value {
-    json!({"updateStrategy": {"rollingUpdate": {"podUpdatePolicy": "ReCreate"}}})
-}
-
-/// By the leader's clock a Pod is available as soon as it is Ready: its entry leaves the ledger early by what the clock is
-/// ahead, and by no more.
-#[test]
-fn a_clock_that_is_ahead_lets_a_rollout_go_on_early_by_that_much() {
-    let set = set(&json!({"minReadySeconds": 30}));
-    let swarm = Swarm { clocks_ms: [20_000, 0], ..calm(1, 10) };
-    let runs = told(&swarm, &set, &[(150, use_template("B"))]);
-    was_seen("an entry left early, by a clock that is ahead", &runs);
-}
-
-#[test]
-fn clocks_that_differ_and_jump_break_nothing() {
-    let set = set(&json!({"minReadySeconds": 15, "updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}}));
-    let swarm = Swarm { clocks_ms: [-40_000, 40_000], ..calm(2, 30) };
-    let jump = |controller, ahead_ms| Step::SetClock { controller, ahead_ms };
+/// The entry of another controller's disruption, and a view of the Pod from before it.
+pub fn an_entry_and_an_old_view(timing: u64) -> Script {
     let story = [
-        (100, use_template("B")),
-        (104, jump(0, 600_000)),
-        (110, jump(1, -600_000)),
-        (116, jump(0, -40_000)),
-        (130, use_template("C")),
-        (131, jump(1, 600_000)),
+        (60 * SECOND, Step::Freeze { controller: 0, kind: Kind::Pod, milliseconds: 60_000 }),
+        (61 * SECOND, Step::Flap { pod: 0, milliseconds: 200 }),
+        (65 * SECOND, use_template("B")),
     ];
-    told(&swarm, &set, &story);
+    script(timing, &calm(2, 30), &set(1, json!({"podUpdatePolicy": "ReCreate"})), &story)
 }
 
-#[test]
-fn events_that_come_twice_change_nothing() {
-    let swarm = Swarm { broken_watch_per_mille: 200, ..calm(2, 30) };
-    let story = [(40, use_template("B")), (80, Step::Spec(json!({"replicas": 1}))), (90, Step::DeletePod(0))];
-    let [_, wire] = told(&swarm, &set(&json!({})), &story);
-    assert!(wire.iter().any(|run| run.seen.contains_key("a watch brought events twice")));
-}
-
-#[test]
-fn a_pod_that_a_finalizer_holds_is_waited_for() {
-    let story = [(60, Step::HoldPod(1)), (61, Step::DeletePod(1)), (70, use_template("B")), (700, Step::LetPodsGo)];
-    told(&calm(1, 10), &set(&re_creating()), &story);
-    told(&calm(2, 30), &set(&json!({"podManagementPolicy": "Parallel"})), &story);
-}
-
-#[test]
-fn what_is_held_goes_when_all_faults_end() {
-    let story = [(60, Step::HoldPod(2)), (61, Step::Spec(json!({"replicas": 1}))), (90, Step::Evict(0))];
-    told(&calm(1, 10), &set(&json!({})), &story);
-}
-
-#[test]
-fn a_claim_that_another_controller_has_is_left_alone() {
-    let policy = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
-    let mut set = with_claims(&json!({"volumeClaimUpdateStrategy": {"type": "OnPodRollingUpdate"}}));
-    set["persistentVolumeClaimRetentionPolicy"] = policy;
-    let larger = json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}]);
+/// A crash between the ledger and its disruption, and then nobody wants the disruption any more.
+pub fn a_disruption_that_is_not_wanted_any_more(timing: u64) -> Script {
     let story = [
-        (60, Step::TakeClaim(1)),
-        (61, Step::TakeClaim(2)),
-        (70, Step::Spec(json!({"volumeClaimTemplates": larger}))),
-        (90, Step::Spec(json!({"replicas": 2}))),
-        (120, Step::Spec(json!({"replicas": 3}))),
+        (60 * SECOND, use_template("B")),
+        (60 * SECOND + 1000, Step::Crash(0)),
+        (60 * SECOND + 1001, use_template("A")),
     ];
-    told(&calm(1, 10), &set, &story);
+    script(timing, &calm(1, 300), &set(1, json!({"podUpdatePolicy": "ReCreate"})), &story)
 }
 
-#[test]
-fn a_claim_that_is_lost_is_waited_for() {
-    let story = [(60, Step::LoseClaim(1)), (61, Step::DeletePod(1)), (300, Step::GiveBackClaims)];
-    told(&calm(1, 10), &with_claims(&json!({})), &story);
+/// How many crashes [`a_resize_half_done`] tries, from 0.3 to 4 seconds after the template.
+pub const RESIZES: u64 = 25;
+
+/// A resize is done and its controller gone before the patch with the label, and the template turns back in that moment.
+pub fn a_resize_half_done(timing: u64) -> Script {
+    let (step, seed) = split(timing, RESIZES);
+    let mut set = set(1, json!({}));
+    set["template"] = template("sized");
+    let at = 60 * SECOND + 300 + 150 * step;
+    let story = [(60 * SECOND, use_template("sized more")), (at, Step::Crash(0)), (at + 1, use_template("sized"))];
+    script(seed, &calm(1, 300), &set, &story)
 }
 
-#[test]
-fn a_webhook_that_denies_pods_is_told_of() {
-    let story = [(30, Step::DenyPods(true)), (31, Step::DeletePod(0)), (32, Step::DeletePod(0))];
-    let runs = told(&calm(1, 10), &set(&json!({"podManagementPolicy": "Parallel"})), &story);
-    was_seen("AdmissionDenied was told", &runs);
-}
+/// How many pauses before the node is lost [`a_node_lost_between_two_tags`] tries.
+pub const LOSSES: u64 = 4;
 
-#[test]
-fn an_injected_container_is_no_difference() {
-    let story =
-        [(0, Step::Inject(true)), (60, use_template("B")), (120, use_template("sidecar")), (180, use_template("C"))];
-    told(&calm(1, 10), &set(&json!({})), &story);
-}
-
-#[test]
-fn a_namespace_that_takes_nothing_for_a_time_makes_no_hot_loop() {
-    let story = [
-        (30, Step::TakeNothing(true)),
-        (31, Step::DeletePod(0)),
-        (60, use_template("B")),
-        (400, Step::TakeNothing(false)),
-    ];
-    let runs = told(&calm(1, 10), &set(&json!({"podManagementPolicy": "Parallel"})), &story);
-    was_seen("Forbidden was told", &runs);
-}
-
-#[test]
-fn nothing_is_left_of_a_namespace_that_ends() {
-    let story = [(60, use_template("B")), (61, Step::EndNamespace)];
-    told(&calm(2, 30), &with_claims(&json!({"podManagementPolicy": "Parallel"})), &story);
-}
-
-#[test]
-fn what_goes_between_plan_and_write_is_answered_by_404() {
-    let gone = (0..6).map(|second| (60 + second, Step::ForceDeletePod(1)));
-    let story: Vec<(i64, Step)> = [(58, use_template("B"))].into_iter().chain(gone).collect();
-    let swarm = Swarm { watch_lag_ms: 3000, ..calm(2, 300) };
-    was_seen("a write met 404", &told(&swarm, &set(&re_creating()), &story));
+/// There and back between two tags of one image, and the node is lost before its kubelet has told of the container in
+/// between.
+pub fn a_node_lost_between_two_tags(timing: u64) -> Script {
+    let (step, seed) = split(timing, LOSSES);
+    let mut set = set(1, json!({}));
+    set["template"] = template("A");
+    let at = 2400;
+    let lost = at + 1600 + 300 * step;
+    let nodes = |step: fn(usize) -> Step, at: i64| (0..3).map(move |node| (at, step(node)));
+    let mut story = vec![(at, use_template("same digest"))];
+    story.extend(nodes(Step::LoseNode, lost));
+    story.push((lost + 300, use_template("A")));
+    story.extend(nodes(Step::FindNode, lost + 60 * SECOND));
+    script(seed, &Swarm { status_lag_ms: 2000, ..calm(1, 5) }, &set, &story)
 }

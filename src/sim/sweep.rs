@@ -2,28 +2,33 @@
 //! number of events, pairs for the small ones, two controllers with different views. Each run is
 //! compared with its twin without faults.
 
-use super::chaos::{Fault, Point};
+use super::chaos::{Fault, NOT_IN_PLACE, Point};
 use super::run::{Outcome, run_script};
-use super::script::{Behind, Script, Step};
+use super::script::{Behind, Script, Step, Swarm};
+use super::shrink::guarded;
 use super::store::{KINDS, Kind};
 use super::wire::run_on_the_wire;
 use super::workloads::Workload;
 
 /// What each write meets.
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 8] = [
     Fault::Refuse(409),
     Fault::Refuse(500),
     Fault::Refuse(429),
+    Fault::Drop,
     Fault::Lose,
     Fault::Cut,
     Fault::CrashBefore,
     Fault::CrashAfter,
 ];
-/// Pairs of what changes most.
+/// What changes most: of these there are pairs, at writes up to so many apart.
 const PAIRED: [Fault; 3] = [Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
+const APART_MAX: u64 = 3;
 const EVENTS_BEHIND_MAX: usize = 8;
-/// Workloads with no more writes than this meet all pairs.
-const PAIRS_WRITES_MAX: u64 = 14;
+/// Workloads with no more writes than this meet these pairs: the two smallest.
+const PAIRS_WRITES_MAX: u64 = 22;
+/// With no more than this, the smallest one, each fault also follows on each: `make test` has no time for more.
+const ALL_PAIRS_WRITES_MAX: u64 = 18;
 
 pub type Layer = fn(Script) -> Outcome;
 
@@ -35,14 +40,15 @@ pub fn wire(script: Script) -> Outcome {
     run_on_the_wire(script, None, false)
 }
 
-/// All runs of a workload: what is put in, and the script.
-pub fn variants(workload: &Workload, writes: u64, pairs: bool) -> Vec<(String, Script)> {
+/// All runs of a workload whose run without faults is `twin`: what is put in, and the script.
+fn variants(workload: &Workload, twin: &Outcome, pairs: bool) -> Vec<(String, Script)> {
     let mut all = Vec::new();
     let mut add = |what: String, controllers: usize, faults: Vec<(Point, Fault)>, behind: Vec<Behind>| {
         all.push((what, Script { faults: Some(faults), behind, ..workload.script(controllers) }));
     };
-    for write in 0..writes {
-        for fault in FAULTS {
+    for write in 0..twin.sent {
+        let denied = twin.in_place.contains(&write).then_some(NOT_IN_PLACE);
+        for fault in FAULTS.into_iter().chain(denied) {
             add(format!("{fault:?} at write {write}"), 1, vec![(Point::Write(write), fault)], vec![]);
         }
     }
@@ -53,15 +59,21 @@ pub fn variants(workload: &Workload, writes: u64, pairs: bool) -> Vec<(String, S
             add(format!("two controllers, {kind:?} behind by {events}"), 2, vec![], vec![behind]);
         }
     }
-    if pairs && writes <= PAIRS_WRITES_MAX {
-        for first in 0..writes {
-            for second in first + 1..writes + 2 {
-                for (one, two) in PAIRED.iter().flat_map(|one| PAIRED.iter().map(move |two| (*one, *two))) {
-                    let faults = vec![(Point::Write(first), one), (Point::Write(second), two)];
-                    add(format!("{one:?} at write {first}, {two:?} at write {second}"), 1, faults, vec![]);
-                }
-            }
-        }
+    for [(first, one), (second, two)] in if pairs { pairs_of(twin.sent) } else { Vec::new() } {
+        let faults = vec![(Point::Write(first), one), (Point::Write(second), two)];
+        add(format!("{one:?} at write {first}, {two:?} at write {second}"), 1, faults, vec![]);
+    }
+    all
+}
+
+/// Two faults each, at which writes.
+fn pairs_of(writes: u64) -> Vec<[(u64, Fault); 2]> {
+    let mut all = Vec::new();
+    let places = if writes <= PAIRS_WRITES_MAX { writes } else { 0 };
+    for (first, apart) in (0..places).flat_map(|first| (1..=APART_MAX).map(move |apart| (first, apart))) {
+        let meet: &[Fault] = if apart == 1 && writes <= ALL_PAIRS_WRITES_MAX { &FAULTS } else { &PAIRED };
+        let two = |one: Fault| meet.iter().map(move |two| [(first, one), (first + apart, *two)]);
+        all.extend(meet.iter().copied().flat_map(two));
     }
     all
 }
@@ -74,26 +86,40 @@ pub fn sweep(workload: &Workload, layer: Layer, pairs: bool, step: usize) -> (us
         return (1, vec![(format!("{}: without faults: {violation}", workload.name), workload.script(1))]);
     }
     let mut broken = Vec::new();
-    let all = variants(workload, twin.sent, pairs);
+    let all = variants(workload, &twin, pairs);
     let mut count = 1;
     for (what, script) in all.into_iter().step_by(step) {
         count += 1;
-        let outcome = layer(script.clone());
-        let difference = outcome.violation.clone().or_else(|| differs(workload, &script, &twin, &outcome));
-        if let Some(difference) = difference {
-            broken.push((format!("{}: {what}: {difference}", workload.name), script));
+        let outcome = guarded(&layer, script.clone());
+        if let Some(failure) = failure(workload.depends_on_time, &script, &twin, &outcome) {
+            broken.push((format!("{}: {what}: {failure}", workload.name), script));
         }
     }
     (count, broken)
 }
 
+/// A run, and the same one without faults beside it: where the twin went otherwise, that is what was broken.
+pub fn beside_twin(layer: Layer, depends_on_time: bool, script: Script) -> Outcome {
+    let swarm = Swarm { controllers: 1, ..script.swarm.clone() };
+    let twin = layer(Script { swarm, faults: Some(Vec::new()), behind: Vec::new(), ..script.clone() });
+    if let Some(violation) = twin.violation {
+        return Outcome { violation: Some(format!("without faults: {violation}")), ..twin };
+    }
+    let outcome = layer(script.clone());
+    Outcome { violation: failure(depends_on_time, &script, &twin, &outcome), ..outcome }
+}
+
+fn failure(depends_on_time: bool, script: &Script, twin: &Outcome, outcome: &Outcome) -> Option<String> {
+    outcome.violation.clone().or_else(|| differs(depends_on_time, script, twin, outcome))
+}
+
 /// How a run ended otherwise than its twin.
-fn differs(workload: &Workload, script: &Script, twin: &Outcome, outcome: &Outcome) -> Option<String> {
+fn differs(depends_on_time: bool, script: &Script, twin: &Outcome, outcome: &Outcome) -> Option<String> {
     let is_behind = |kind: Kind| script.behind.iter().any(|one| one.kind == kind);
     // Of two controllers, one that sees an old set takes claims back: no promise is broken by it (docs/reliability.md).
     // Where the revision of a deleted namesake is not seen, a new one gets another name.
     let collects_claims =
-        workload.set.pointer("/persistentVolumeClaimRetentionPolicy/whenScaled") == Some(&"Delete".into());
+        script.set.pointer("/persistentVolumeClaimRetentionPolicy/whenScaled") == Some(&"Delete".into());
     let may_differ = is_behind(Kind::Set) && script.swarm.controllers > 1 && collects_claims
         || is_behind(Kind::Revision) && script.has_step(|step| matches!(step, Step::DeleteSet { .. }));
     if may_differ {
@@ -105,21 +131,41 @@ fn differs(workload: &Workload, script: &Script, twin: &Outcome, outcome: &Outco
     // The Pod that a user picks is one of those that are there, and a controller that is behind has made fewer.
     let picks_another =
         !script.behind.is_empty() && script.has_step(|step| matches!(step, Step::MarkPod(_) | Step::DeletePod(_)));
-    if workload.depends_on_time || picks_another {
+    if picks_another {
         return None;
     }
     // A template that the controller never saw leaves no revision, and a deletion that it did not see one more.
     let all_seen = !is_behind(Kind::Set);
-    if all_seen && outcome.settled != twin.settled {
+    if all_seen && !depends_on_time && outcome.settled != twin.settled {
         return Some(format!(
             "twin: it settles in another state: {}",
             first_difference(&twin.settled, &outcome.settled)
         ));
     }
-    let mut counted = outcome.counts.iter().filter(|((_, object), _)| all_seen || !object.starts_with("Revision "));
+    more_often(depends_on_time, all_seen, script, twin, outcome)
+}
+
+/// What was written more often than by the twin.
+fn more_often(
+    depends_on_time: bool,
+    all_seen: bool,
+    script: &Script,
+    twin: &Outcome,
+    outcome: &Outcome,
+) -> Option<String> {
+    // A Pod that may not be changed in place is deleted and made once instead.
+    let denied = script.faults.iter().flatten().filter(|(_, fault)| *fault == NOT_IN_PLACE).count();
+    let denied = u64::try_from(denied).unwrap_or(0);
+    let mut counted = outcome.counts.iter().filter(|((verb, object), _)| {
+        (all_seen || !object.starts_with("Revision ")) && (!depends_on_time || *verb != "patch")
+    });
     let moved = counted.find(|(key, count)| {
         let of_twin = twin.counts.get(*key).copied().unwrap_or(0);
-        let spare = if key.0 == "patch" { 3 + of_twin } else { 0 };
+        let spare = match key.0 {
+            "patch" => 3 + of_twin,
+            _ if key.1.starts_with("Pod ") => denied,
+            _ => 0,
+        };
         **count > of_twin + spare
     });
     moved.map(|((verb, object), count)| {

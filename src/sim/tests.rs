@@ -2,19 +2,20 @@
 //! the Makefile.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::agent::draw_with_hooks;
+use super::chaos::{Fault, Point};
 use super::mutants::{CAUGHT_BY_SEEDS, Mutant};
 use super::run::{Outcome, run_script};
-use super::script::{Script, draw};
-use super::shrink::shrink;
-use super::sweep::{Layer, model, sweep, wire};
+use super::script::{Script, Step, Swarm, draw};
+use super::shrink::{Play, guarded, shrink};
+use super::stories::CAUGHT_BY_STORIES;
+use super::sweep::{Layer, beside_twin, model, sweep, wire};
 use super::wire::run_on_the_wire;
-use super::workloads;
+use super::workloads::{self, Workload};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -24,14 +25,22 @@ fn number(variable: &str) -> Option<u64> {
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
+    /// What `make sim` is told beside the seed.
+    options: &'static str,
     draw: fn(u64) -> Script,
     layer: Layer,
 }
 
-const MODEL: Kind = Kind { name: "model", draw, layer: model };
-const HOOKS: Kind = Kind { name: "model", draw: draw_with_hooks, layer: model };
-const WIRE: Kind = Kind { name: "wire", draw, layer: wire };
-const WIRE_HOOKS: Kind = Kind { name: "wire", draw: draw_with_hooks, layer: wire };
+const MODEL: Kind = Kind { name: "model", options: "", draw, layer: model };
+const HOOKS: Kind = Kind { options: " HOOKS=1", draw: draw_with_hooks, ..MODEL };
+const WIRE: Kind = Kind { name: "wire", options: " LAYER=wire", draw, layer: wire };
+const WIRE_HOOKS: Kind = Kind { options: " LAYER=wire HOOKS=1", draw: draw_with_hooks, ..WIRE };
+
+impl Kind {
+    fn replay(self, seed: u64) -> String {
+        format!("make sim SEED={seed}{} TRACE=1", self.options)
+    }
+}
 
 /// What many runs came to.
 #[derive(Default)]
@@ -39,13 +48,7 @@ struct Sum {
     runs: u64,
     writes: u64,
     seen: BTreeMap<&'static str, u64>,
-    broken: Vec<(u64, &'static str, String, Script, Layer)>,
-}
-
-/// A panic is a broken property as well.
-fn guarded(layer: Layer, script: Script) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| layer(script)))
-        .unwrap_or_else(|_| Outcome { violation: Some("it panicked".to_owned()), ..Outcome::default() })
+    broken: Vec<(u64, Kind, String, Script)>,
 }
 
 /// Runs on all cores until there is no seed any more, or so many have broken a property.
@@ -54,7 +57,7 @@ fn run_all(most_broken: usize, seeds: impl Fn(u64) -> Option<(u64, Kind)> + Sync
     let work = || {
         while let Some((seed, kind)) = seeds(next.fetch_add(1, Ordering::Relaxed)) {
             let script = (kind.draw)(seed);
-            let outcome = guarded(kind.layer, script.clone());
+            let outcome = guarded(&kind.layer, script.clone());
             let mut sum = sum.lock().unwrap();
             sum.runs += 1;
             sum.writes += outcome.writes;
@@ -62,8 +65,8 @@ fn run_all(most_broken: usize, seeds: impl Fn(u64) -> Option<(u64, Kind)> + Sync
                 *sum.seen.entry(what).or_default() += times;
             }
             if let Some(violation) = outcome.violation {
-                println!("seed {seed} ({}): {violation}", kind.name);
-                sum.broken.push((seed, kind.name, violation, script, kind.layer));
+                println!("{}: {violation}", kind.replay(seed));
+                sum.broken.push((seed, kind, violation, script));
             }
             if sum.broken.len() >= most_broken {
                 return;
@@ -84,30 +87,35 @@ impl Sum {
         println!("{} runs, {} writes, {:?}", self.runs, self.writes, self.seen);
         let mut broken = self.broken;
         broken.sort_by_key(|(seed, ..)| *seed);
-        if let Some((seed, name, violation, script, layer)) = broken.into_iter().next() {
-            report(&format!("seed {seed} ({name}): {violation}"), &script, layer, name);
+        if let Some((seed, kind, violation, script)) = broken.into_iter().next() {
+            report_seed(kind, seed, &violation, &script);
         }
     }
 }
 
-fn report(what: &str, script: &Script, layer: Layer, name: &str) -> ! {
-    let small = catch_unwind(AssertUnwindSafe(|| shrink(script, layer))).ok().flatten();
-    let small = small.map(|small| small.as_test(name)).unwrap_or_default();
-    panic!("{what}\nreplay: make sim SEED=n TRACE=1 (LAYER=wire for the real manager)\n\n{small}");
+fn report_seed(kind: Kind, seed: u64, violation: &str, script: &Script) -> ! {
+    report(violation, &kind.replay(seed), script, &kind.layer, &format!("holds({}", kind.name));
+}
+
+/// Fails with what was broken, how to play it again, and made small as a test that checks it by `call`.
+fn report(what: &str, replay: &str, script: &Script, play: &Play<'_>, call: &str) -> ! {
+    let small = shrink(script, play).map(|small| small.as_test(call)).unwrap_or_default();
+    panic!("{what}\nreplay: {replay}\n\n{small}");
 }
 
 fn replay(kind: Kind, seed: u64) {
     let script = (kind.draw)(seed);
     let trace = std::env::var("SIM_TRACE").is_ok_and(|value| !value.is_empty());
-    let outcome = match kind.name {
-        "wire" => run_on_the_wire(script.clone(), None, trace),
-        _ => run_script(script.clone(), None, trace),
+    let play = |script: Script| match kind.name {
+        "wire" => run_on_the_wire(script, None, trace),
+        _ => run_script(script, None, trace),
     };
+    let outcome = guarded(&play, script.clone());
     for line in &outcome.lines {
         println!("{line}");
     }
     if let Some(violation) = outcome.violation {
-        report(&format!("seed {seed}: {violation}"), &script, kind.layer, kind.name);
+        report_seed(kind, seed, &violation, &script);
     }
 }
 
@@ -191,10 +199,32 @@ fn a_run_can_be_made_again_from_its_faults() {
 fn a_failing_run_is_made_smaller() {
     let broken: Layer = |script| run_script(script, Some(Mutant::IgnorePause), false);
     let script = (1..).map(draw).find(|script| script.steps.len() > 6 && broken(script.clone()).violation.is_some());
-    let small = shrink(&script.unwrap(), broken).unwrap();
+    let small = shrink(&script.unwrap(), &broken).unwrap();
     let set_up_and_two_edits = 3;
     assert!(small.script.steps.len() <= set_up_and_two_edits, "{:?}", small.script.steps);
-    assert!(small.as_test("model").contains("holds(model, Script {"));
+    assert!(small.as_test("holds(model").contains("holds(model, Script {"));
+}
+
+/// What a run does otherwise than its twin is made smaller, and so is a panic.
+#[test]
+fn whatever_fails_is_made_smaller() {
+    let workload = workloads::all().into_iter().find(|workload| workload.name == "scale").unwrap();
+    let faults = (0..6).map(|write| (Point::Write(write), Fault::Cut)).collect();
+    let script = Script { faults: Some(faults), ..workload.script(1) };
+    // Stands for a run that goes another way wherever the second write is cut.
+    let differs = |script: Script| {
+        let cut = script.faults.iter().flatten().any(|(point, _)| *point == Point::Write(1));
+        let violation = cut.then(|| "twin: it ends in another state".to_owned());
+        Outcome { violation, faults: script.faults.unwrap_or_default(), ..Outcome::default() }
+    };
+    let small = shrink(&script, &differs).unwrap();
+    assert_eq!(small.script.faults, Some(vec![(Point::Write(1), Fault::Cut)]));
+    let panics = |script: Script| {
+        assert!(!script.has_step(|step| matches!(step, Step::Spec(_))), "a Spec is met");
+        Outcome::default()
+    };
+    let small = shrink(&script, &panics).unwrap();
+    assert_eq!((small.script.steps.len(), small.violation.as_str()), (2, "it panicked: a Spec is met"));
 }
 
 /// `SIM_SWEEP=1`: all workloads with everything; `SIM_WORKLOAD` names one. Else a part of some.
@@ -219,7 +249,7 @@ fn every_fault_at_every_place() {
             println!("{} ({name}): {runs} runs, {} broken", workload.name, broken.len());
             let mut sum = sum.lock().unwrap();
             sum.0 += runs;
-            sum.1.extend(broken.into_iter().map(|(what, script)| (what, script, layer, name)));
+            sum.1.extend(broken.into_iter().map(|(what, script)| (what, script, index)));
         }
     };
     std::thread::scope(|scope| {
@@ -229,11 +259,15 @@ fn every_fault_at_every_place() {
     });
     let (runs, broken) = sum.into_inner().unwrap();
     println!("{runs} runs of {} workloads", all.len());
-    for (what, _, _, name) in &broken {
-        println!("({name}) {what}");
+    for (what, _, index) in &broken {
+        println!("({}) {what}", layers[index % 2].0);
     }
-    if let Some((what, script, layer, name)) = broken.into_iter().next() {
-        report(&what, &script, layer, name);
+    if let Some((what, script, index)) = broken.into_iter().next() {
+        let ((name, layer), Workload { name: story, depends_on_time, .. }) = (layers[index % 2], &all[index / 2]);
+        let depends_on_time = *depends_on_time;
+        let replay = format!("SIM_WORKLOAD=\"{story}\" cargo test --profile sim --lib every_fault ({name})");
+        let play = |script: Script| beside_twin(layer, depends_on_time, script);
+        report(&what, &replay, &script, &play, &format!("is_like_its_twin({name}, {depends_on_time}"));
     }
 }
 
@@ -247,7 +281,8 @@ fn every_mutant_is_caught() {
     let work = || {
         loop {
             let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
-            let Some(mutant) = CAUGHT_BY_SEEDS.get(index).copied() else { return };
+            let mut mutants = CAUGHT_BY_SEEDS.into_iter().chain(CAUGHT_BY_STORIES);
+            let Some(mutant) = mutants.nth(index) else { return };
             let caught = |seed: u64| run_script(mutant.draw()(seed), Some(mutant), false).violation;
             let first = (1..=SEEDS).find_map(|seed| Some((seed, caught(seed)?)));
             match (first, whole) {
@@ -279,4 +314,18 @@ fn without_read_your_writes_more_is_asked_and_nothing_breaks() {
         let outcome = run_script(draw(seed), Some(Mutant::NoReadYourWrites), false);
         assert_eq!(outcome.violation, None, "seed {seed}");
     }
+    let with = |mutant: Option<Mutant>| {
+        let slow = |workload: &Workload| {
+            let script = workload.script(1);
+            let swarm = Swarm { watch_lag_ms: 3000, ..script.swarm.clone() };
+            run_script(Script { swarm, ..script }, mutant, false)
+        };
+        let outcomes: Vec<Outcome> = workloads::all().iter().map(slow).collect();
+        assert!(outcomes.iter().all(|outcome| outcome.violation.is_none()));
+        let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+        (sum(|outcome| outcome.requests), sum(|outcome| outcome.refused))
+    };
+    let ((requests, refused), (more_requests, more_refused)) = (with(None), with(Some(Mutant::NoReadYourWrites)));
+    println!("{requests} requests, {refused} refused; without reading them {more_requests}, {more_refused} refused");
+    assert!(more_requests > requests + requests / 10 && more_refused > 2 * refused);
 }

@@ -19,6 +19,7 @@ pub fn calm(controllers: usize, request_ms: i64) -> Swarm {
         slow_request_per_mille: 0,
         error_per_mille: 0,
         lost_answer_per_mille: 0,
+        denied_in_place_per_mille: 0,
         collector_lag_ms: 50,
         restart_ms: 50,
         clocks_ms: [0; 2],

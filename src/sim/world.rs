@@ -95,6 +95,8 @@ pub struct World {
     pub settled: Vec<String>,
     /// Writes that controllers had sent by then.
     pub sent: u64,
+    /// Writes that the store refused.
+    pub refused: u64,
     /// Where the real manager runs, and not its model.
     pub wire: Option<Wire>,
 }
@@ -160,6 +162,7 @@ impl World {
             phase: Phase::Trouble,
             settled: Vec::new(),
             sent: 0,
+            refused: 0,
             wire: None,
             swarm,
             script,

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Reply, Resource};
 use super::{Command, WireEvent};
-use crate::sim::chaos::Fault;
-use crate::sim::controller::Outcome;
+use crate::sim::chaos::{Fault, Sort};
+use crate::sim::controller::{Outcome, Request};
 use crate::sim::server;
 use crate::sim::store::{Guard, Kind, Object, Part, Refused};
 use crate::sim::world::{Event, SET, World, note};
@@ -25,7 +25,8 @@ impl World {
                 Err(message) => self.oracle.fail(message),
             }
         }
-        call.fault = self.chaos.of_request(&self.swarm, is_write, self.faults);
+        let sort = call.request.as_ref().map_or(if is_write { Sort::Write } else { Sort::Read }, Request::sort);
+        call.fault = self.chaos.of_request(&self.swarm, sort, self.faults);
         let delay = match call.fault {
             Some(Fault::Slow(delay)) => delay,
             _ => self.random.range(1, self.swarm.request_ms),
@@ -57,6 +58,10 @@ impl World {
         }
         let reply = match call.fault {
             Some(Fault::CrashBefore) if alive => return self.crash_manager(call.manager),
+            Some(Fault::Drop) => {
+                note!(self, "m{} {} {:?} {} never arrives", call.manager, call.method, call.resource, call.name);
+                return;
+            }
             Some(Fault::Refuse(code)) => {
                 let taken = code == 409 && call.method == http::Method::POST;
                 let message = if taken { "already exists (a fault)" } else { "a fault" };

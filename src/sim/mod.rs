@@ -14,6 +14,7 @@ mod denials;
 mod executor;
 mod facts;
 mod honesty;
+mod hook_regressions;
 mod kubelet;
 pub mod merge;
 mod misfortune;

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::agent::draw_with_hooks;
 use super::chaos::Fault::{Cut, Lose, Refuse};
 use super::chaos::Point::{Read, Write};
 use super::mutants::Mutant;
@@ -51,7 +50,7 @@ fn tell_all(timings: u64, of_timing: impl Fn(u64) -> Script) {
 }
 
 /// A run as `shrink` prints it.
-fn holds(layer: Layer, script: Script) {
+pub fn holds(layer: Layer, script: Script) {
     assert_eq!(layer(script).violation, None);
 }
 
@@ -327,21 +326,4 @@ fn an_adopted_pod_is_judged_by_the_revision_that_came_along() {
         (30_565, use_template("A again")),
     ];
     tell_both(4, &calm(1, 5), &set, &story);
-}
-
-/// Two were down under a larger budget, which was then lowered. The one that served, and that its hook had not called
-/// normal, was taken down once more while the other was away; and that one waited for it, as Pods are made in order.
-#[test]
-fn what_a_hook_keeps_down_and_serves_is_not_taken_down_beside_what_is_away() {
-    for seed in [202_612_012_000_737, 202_612_012_005_000] {
-        holds(model, draw_with_hooks(seed));
-        holds(wire, draw_with_hooks(seed));
-    }
-}
-
-/// A disruption was planned and not carried out, and then its ordinal was reserved: the Pod stayed until the one in its place
-/// was available, which waited for the slot in the ledger.
-#[test]
-fn a_planned_disruption_of_a_condemned_pod_is_fenced() {
-    holds(model, draw_with_hooks(202_612_072_005_689));
 }

@@ -166,6 +166,9 @@ async fn a_namespace_that_goes_gets_no_pod_back_and_stops_no_other(space: Space)
         Ok(())
     })
     .await?;
+    let told =
+        going.condition_is("web", "ReplicaFailure", "True", Some("Forbidden")).await?.message.unwrap_or_default();
+    ensure!(told.contains("is being terminated"), "it says {told:?}");
     let asked = || -> Result<usize> {
         let requests = requests_of(&space.suite.cluster.info.audit_log, MANAGER_USER)?;
         Ok(requests.iter().filter(|request| request.object_ref.namespace == going.namespace).count())

@@ -119,7 +119,9 @@ fn has_bookkeeping(patch: &Value, update: &InPlacePatch) {
     let text = patch["metadata"]["annotations"].get(names::IN_PLACE_STATE_ANNOTATION);
     assert_eq!(text.is_some(), update.pace != Pace::Free, "bookkeeping: {patch}");
     let Some(text) = text.and_then(Value::as_str) else { return };
-    let Some(state) = InPlaceState::parse(text) else { panic!("bookkeeping that cannot be read: {text}") };
+    let state = InPlaceState::parse(text);
+    assert!(state.is_some(), "bookkeeping that cannot be read: {text}");
+    let Some(state) = state else { return };
     assert_eq!(&*state.revision, REVISION, "the revision in {text}");
     for rebuild in &update.rebuild {
         assert!(state.containers.contains_key(&rebuild.container), "{} is not in {text}", rebuild.container);

@@ -143,10 +143,12 @@ fn pod_spec(spec: &Value) -> Value {
     spec
 }
 
-/// A template with its defaults, but for the one that the store makes up.
+/// A template with its defaults, but for one that the store makes up and one that only Pods get.
 fn template_made(template: &Value) -> Value {
     let mut template = template.clone();
-    drop(template["spec"].as_object_mut().map(|spec| spec.remove("fieldOfTomorrow")));
+    if let Some(spec) = template["spec"].as_object_mut() {
+        spec.retain(|field, _| !matches!(field.as_str(), "fieldOfTomorrow" | "enableServiceLinks"));
+    }
     without_empty(&template)
 }
 

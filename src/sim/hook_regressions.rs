@@ -105,7 +105,7 @@ fn a_planned_disruption_of_a_condemned_pod_is_fenced() {
                 watch_lag_ms: 3000,
                 kubelet_lag_ms: 1500,
                 status_lag_ms: 2000,
-                clock_behind_ms: 40_000,
+                clocks_ms: [-40_000; 2],
                 ..calm(2, 3)
             },
             set,

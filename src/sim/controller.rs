@@ -23,6 +23,9 @@ const RESYNC_MS: i64 = 300_000;
 /// How long a patch that was refused is not tried again.
 const REFUSED_PATCH_KEPT_MS: i64 = 600_000;
 
+/// By the Pod's UID and the revision's hash: what the apiserver said, and when.
+type RefusedPatches = BTreeMap<(Box<str>, Box<str>), (Box<str>, i64)>;
+
 pub struct Controller {
     pub alive: bool,
     /// Grows with each crash: answers to an earlier life are not heard.
@@ -33,7 +36,7 @@ pub struct Controller {
     pub in_flight: Vec<Written>,
     pub refusals: BTreeMap<String, Refusal>,
     /// With the time of the refusal.
-    pub refused_patches: BTreeMap<(Box<str>, Box<str>), (Box<str>, i64)>,
+    pub refused_patches: RefusedPatches,
     pub templates: BTreeMap<Box<str>, TemplateAnswer>,
     /// Nodes and images that helpers have pulled.
     pub pulled_images: BTreeSet<(Box<str>, Box<str>)>,

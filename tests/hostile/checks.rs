@@ -139,7 +139,9 @@ fn check(plan: &Plan, snapshot: &Snapshot) {
                 if let (Some(pod), Action::PatchPod { why, revision, patch, .. }) = (known, action) {
                     super::patches::is_guarded(patch, pod);
                     let label = &patch["metadata"]["labels"][names::REVISION_LABEL];
-                    let moves = !matches!(why, PatchWhy::Fence | PatchWhy::HookState);
+                    // Who stays on its revision may be given back labels that say which Pod it is.
+                    let stays = *why == PatchWhy::Metadata && **revision == *pod.revision_label();
+                    let moves = !stays && !matches!(why, PatchWhy::Fence | PatchWhy::HookState);
                     assert!(!moves || *label == **revision, "the revision's label: {patch}");
                 }
             }

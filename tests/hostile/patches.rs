@@ -11,7 +11,6 @@ use asts::inplace::{Cluster, Contents, Decision, InPlacePatch, InPlaceState, Pac
 use asts::inplace::{next_state, should_do_in_place_update, with_defaults};
 use asts::model::annotation_rules::RESTART_DEFAULT;
 use asts::model::{Abilities, AnnotationRules, Patterns, PodFacts};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::checks::{pod, template};
@@ -52,7 +51,7 @@ pub fn patches(bytes: &[u8]) {
         }
     }
     let Ok(facts) = serde_json::from_value::<PodObject>(pod.clone()).map(PodObject::whole) else { return };
-    let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap_or_default();
+    let now = "2026-02-01T00:00:00Z".parse().unwrap_or_default();
     for open in [true, false] {
         is_guarded(&gate_patch(&facts, open, now, "why"), &facts);
     }

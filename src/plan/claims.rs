@@ -126,7 +126,8 @@ pub fn let_go(context: Context<'_>, draft: &mut Draft) {
         return;
     }
     for claim in context.snapshot.claims.values() {
-        let ours = claim.made_for.as_deref().is_none_or(|name| name == &*set.name) && !claim.terminating;
+        let others = claim.owners.iter().any(|owner| owner.controller && owner.uid != set.uid);
+        let ours = claim.made_for.as_deref().is_none_or(|name| name == &*set.name) && !claim.terminating && !others;
         if ours && claim.owners.iter().any(|owner| owner.uid == set.uid) {
             let changes = vec![json!({"$patch": "delete", "uid": set.uid})];
             draft.act(&claim.name, patch_owners(claim, changes, "whenDeleted is not Delete any more".to_owned()));

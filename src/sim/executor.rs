@@ -97,7 +97,7 @@ impl World {
             if self.forget_refusals(controller, &made) {
                 return self.make_plan(controller);
             }
-            self.oracle.planned(controller);
+            self.oracle.planned(controller, self.controllers[controller].epoch);
             let violation = super::plan_oracle::check(honest.as_ref().unwrap_or(&snapshot), &made).err();
             if let Some(violation) = violation {
                 self.oracle.fail(format!("c{controller} {violation}"));

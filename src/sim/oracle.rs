@@ -37,8 +37,8 @@ pub struct Oracle {
     /// Every template that a revision ever had, by its hash and its full name.
     templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
-    /// What controllers saw of the set, live, since they made their present plan: the UID of one that is not being deleted.
-    looks: BTreeMap<usize, Box<str>>,
+    /// What each life of a controller saw of the set, live, since its present plan: the UID of one that is not being deleted.
+    looks: BTreeMap<(usize, u64), Box<str>>,
     /// Verb and object of the writes that changed something; of statuses, none.
     pub counts: BTreeMap<(&'static str, String), u64>,
     /// UIDs of Pods whose creation came after its controller had given it up, or was gone: no look could foresee them.
@@ -85,21 +85,23 @@ impl Oracle {
     }
 
     /// A controller has made a plan: what it looked at before says nothing any more.
-    pub fn planned(&mut self, controller: usize) {
-        self.looks.remove(&controller);
+    pub fn planned(&mut self, controller: usize, epoch: u64) {
+        self.looks.remove(&(controller, epoch));
     }
 
     /// A controller read the set live.
-    pub fn looked_at_set(&mut self, controller: usize, set: Option<&Object>) {
+    pub fn looked_at_set(&mut self, controller: usize, epoch: u64, set: Option<&Object>) {
         match set.filter(|set| !set.is_terminating()) {
-            Some(set) => drop(self.looks.insert(controller, set.uid.clone())),
-            None => drop(self.looks.remove(&controller)),
+            Some(set) => drop(self.looks.insert((controller, epoch), set.uid.clone())),
+            None => drop(self.looks.remove(&(controller, epoch))),
         }
     }
 
     /// S3: what has no owner is taken after a live look that shows the same set.
     fn judge_look(&self, request: &Request) -> Result<(), String> {
-        if self.looks.get(&request.controller) == Some(&request.read.set_uid) {
+        let look = self.looks.get(&(request.controller, request.epoch));
+        // One that was given up is of an earlier plan, whose looks are forgotten.
+        if request.abandoned || look == Some(&request.read.set_uid) {
             return Ok(());
         }
         Err(format!("S3: {} is adopted without a live look at the set", request.name))

@@ -143,6 +143,7 @@ fn ordered_creation(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Resul
                 let higher = |pod: &PodFacts| {
                     let other = pod.ordinal_of(&snapshot.set.name);
                     other.is_some_and(|other| other > *ordinal && !spec.slots.contains(other))
+                        && spec.selector.matches_map(&pod.labels)
                 };
                 if let Some(other) = snapshot.pods.values().find(|pod| higher(pod)) {
                     return Err(format!("S7: {} is scaled down before {}", target.name, other.name));

@@ -149,7 +149,7 @@ impl World {
             object = view.and_then(|view| view.objects.get(&request.name)).cloned();
         }
         if request.kind == Kind::Set {
-            self.oracle.looked_at_set(request.controller, object.as_deref());
+            self.oracle.looked_at_set(request.controller, request.epoch, object.as_deref());
         }
         match &request.intent {
             Intent::CheckSet => {

@@ -132,4 +132,13 @@ fn a_claim_without_a_mark_is_let_go_where_the_policy_says_so() {
         let all = deeds(&plan);
         assert_eq!(all.iter().filter(|deed| deed.contains("web-7")).collect::<Vec<_>>(), deeds_of_it, "{made_for:?}");
     }
+    world.claims[0].made_for = Some("web".into());
+    let other = ClaimOwner {
+        uid: "other".into(),
+        kind: "Backup".into(),
+        controller: true,
+        ..world.claims[0].owners[0].clone()
+    };
+    world.claims[0].owners.push(other);
+    assert!(!deeds(&world.plan()).contains(&"own data-web-7".to_owned()), "another controller has it");
 }

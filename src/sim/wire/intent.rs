@@ -16,7 +16,7 @@ impl World {
     /// A manager has made a plan.
     pub fn planned(&mut self, manager: usize, epoch: u64, honest: &Snapshot, plan: &Plan) {
         if plan.questions.is_empty() && *honest.set.name == *SET {
-            self.oracle.planned(manager);
+            self.oracle.planned(manager, epoch);
         }
         if plan.questions.is_empty()
             && let Err(violation) = crate::sim::plan_oracle::check(honest, plan)

@@ -139,7 +139,7 @@ impl World {
     fn looked_at(&mut self, call: &Call, kind: Kind) -> Option<&Arc<Object>> {
         let object = self.store.get(kind, &call.name);
         if kind == Kind::Set && call.name == SET {
-            self.oracle.looked_at_set(call.manager, object.map(|object| &**object));
+            self.oracle.looked_at_set(call.manager, call.epoch, object.map(|object| &**object));
         }
         object
     }

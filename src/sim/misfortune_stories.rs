@@ -4,30 +4,19 @@
 use serde_json::{Value, json};
 
 use super::run::Outcome;
-use super::script::{Script, Step, Swarm};
+use super::script::{Step, Swarm};
+use super::stories::{SECOND, script};
 use super::sweep::{model, wire};
 use super::workloads::{calm, set, use_template};
 
-const SECOND: i64 = 1000;
 const TIMINGS: u64 = 4;
 
 /// All runs of a story, none of which may break a property: those with the model, those with the real manager.
 fn told(swarm: &Swarm, set: &Value, story: &[(i64, Step)]) -> [Vec<Outcome>; 2] {
+    let story: Vec<(i64, Step)> = story.iter().map(|(at, step)| (at * SECOND, step.clone())).collect();
     [model, wire].map(|layer| {
         let runs = (1..=TIMINGS).map(|seed| {
-            let mut steps = vec![(0, Step::CreateSet)];
-            steps.extend(story.iter().map(|(at, step)| (at * SECOND, step.clone())));
-            let peace_ms = steps.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
-            let outcome = layer(Script {
-                seed,
-                swarm: swarm.clone(),
-                set: set.clone(),
-                steps,
-                peace_ms,
-                faults: None,
-                behind: Vec::new(),
-                customised: false,
-            });
+            let outcome = layer(script(seed, swarm, set, &story));
             assert_eq!(outcome.violation, None, "timing {seed}");
             outcome
         });

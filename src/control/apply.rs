@@ -17,7 +17,7 @@ use super::queue::{Next, Verdict};
 use super::reconcile::{DOUBT_PAUSE, Reconciler};
 use crate::control::cache::set::SetObject;
 use crate::model::SetFacts;
-use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent};
+use crate::plan::action::{Action, PatchWhy, Plan, PlannedEvent, RevisionAction};
 
 /// Calls of one set and sort at the same time: as many as the manager makes at all, which all sets share fairly.
 const CALLS_MAX: usize = WRITES_IN_FLIGHT_MAX;
@@ -47,12 +47,14 @@ pub struct Outcome {
     failed: bool,
     throttled: Option<Duration>,
     not_leading: bool,
+    /// What the rest has to wait for was refused, and is tried again after its pause.
+    pub retries_later: bool,
 }
 
 impl Outcome {
     /// Something went wrong that the next plan must see before more is done.
     pub fn must_stop(&self) -> bool {
-        self.conflict || self.failed || self.throttled.is_some() || self.not_leading
+        self.conflict || self.failed || self.throttled.is_some() || self.not_leading || self.retries_later
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -82,6 +84,12 @@ impl Outcome {
             _ => self.failed = true,
         }
     }
+
+    /// The same where nothing can go on without it: a refusal is a failure too, or nobody would try again.
+    pub fn note_needed(&mut self, error: &CallError, waits: bool) {
+        self.note(error, waits);
+        self.failed |= matches!(error.failure, Failure::Refused(_));
+    }
 }
 
 impl Reconciler {
@@ -89,7 +97,8 @@ impl Reconciler {
     pub(super) async fn apply(&self, set: &SetFacts, plan: &Plan, memory: &mut SetMemory) -> Outcome {
         let mut outcome = Outcome::default();
         let all = || plan.actions.iter().flatten().chain(&plan.disruptions);
-        let wanted: BTreeSet<String> = all().map(Action::object).collect();
+        let revisions = plan.revisions.iter().map(RevisionAction::object);
+        let wanted: BTreeSet<String> = all().map(Action::object).chain(revisions).collect();
         memory.refusals.keep_only(&wanted);
         let mut adoption = Adoption::Unknown;
         if all().any(|action| matches!(action, Action::AdoptPod { .. })) {
@@ -193,7 +202,7 @@ impl Reconciler {
             }
             Err(error) if error.failure == Failure::NotFound => Adoption::Denied,
             Err(error) => {
-                outcome.note(&error, false);
+                outcome.note_needed(&error, false);
                 Adoption::Unknown
             }
         }
@@ -518,5 +527,8 @@ mod tests {
             assert_eq!(outcome.verdict(), verdict, "{failure:?}");
             assert_eq!(outcome.must_stop(), stops, "{failure:?}");
         }
+        let mut needed = outcome(Failure::Conflict, true);
+        needed.note_needed(&denied(&label_patches(1)[0]), false);
+        assert_eq!((needed.verdict(), needed.must_stop()), (Verdict::BACKOFF, true));
     }
 }

@@ -158,7 +158,12 @@ impl State {
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = false;
-        entry.failures = if verdict.next == Next::Backoff { entry.failures.saturating_add(1) } else { 0 };
+        entry.failures = match verdict.next {
+            Next::Backoff => entry.failures.saturating_add(1),
+            // What failed before may fail again after it.
+            Next::Pause(_) => entry.failures,
+            Next::Rest | Next::Again => 0,
+        };
         let pause = match verdict.next {
             Next::Rest => None,
             Next::Again => Some(COALESCE),
@@ -271,6 +276,22 @@ mod tests {
         queue.add(key("web"));
         let (_, pause) = waited(&queue).await.unwrap();
         assert!(pause <= COALESCE, "a success ends the pauses: {pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_the_server_asks_for_ends_no_row_of_failures() {
+        let queue = queue();
+        queue.add(key("web"));
+        for _ in 0..6 {
+            let (taken, _) = waited(&queue).await.unwrap();
+            queue.done(&taken, Verdict::BACKOFF);
+        }
+        let (taken, _) = waited(&queue).await.unwrap();
+        queue.done(&taken, Verdict { next: Next::Pause(Duration::from_millis(10)), wake_after: None });
+        let (taken, _) = waited(&queue).await.unwrap();
+        queue.done(&taken, Verdict::BACKOFF);
+        let (_, pause) = waited(&queue).await.unwrap();
+        assert!(pause > Duration::from_secs(2), "{pause:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -149,7 +149,7 @@ impl Reconciler {
             Err(error) => {
                 tracing::debug!(set = %key, "a question was not answered: {error}");
                 let mut outcome = Outcome::default();
-                outcome.note(&error, false);
+                outcome.note_needed(&error, false);
                 outcome.verdict()
             }
         }
@@ -227,7 +227,8 @@ impl Reconciler {
         self.tell(set, &[], &outcome);
         if outcome.must_stop() {
             self.say_refused(set, plan, memory).await;
-            return outcome.verdict();
+            let verdict = outcome.verdict();
+            return memory.refusals.retry_after().map_or(verdict, |after| verdict.wake_after(after));
         }
         if !plan.questions.is_empty() {
             tracing::warn!(set = %set.name, "the plan still asks after {QUESTION_ROUNDS_MAX} rounds of answers");
@@ -308,10 +309,8 @@ impl Reconciler {
         if error.failure != Failure::Conflict {
             tracing::warn!(set = %set.name, "the status was not written: {error}");
         }
-        let refused = matches!(error.failure, Failure::Refused(_));
-        let error = if refused { CallError { failure: Failure::Local, ..error } } else { error };
         let mut outcome = Outcome::default();
-        outcome.note(&error, waits);
+        outcome.note_needed(&error, waits);
         Some(outcome.verdict())
     }
 

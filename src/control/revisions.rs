@@ -33,7 +33,8 @@ struct AnyList {
 }
 
 impl Reconciler {
-    /// One after another; stops at the first that fails.
+    /// One after another; stops at the first that fails, or was refused a short while ago. Only the end of old ones is
+    /// nothing that the rest has to wait for.
     pub(super) async fn apply_revisions(
         &self,
         set: &SetFacts,
@@ -42,11 +43,23 @@ impl Reconciler {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for action in wanted {
+            let object = action.object();
+            let is_needed = !matches!(action, RevisionAction::Delete { .. });
+            if !memory.refusals.may_try(&object) {
+                outcome.retries_later |= is_needed;
+                if is_needed {
+                    break;
+                }
+                continue;
+            }
             let mut shows = Vec::new();
             let result = self.apply_revision(set, action, &mut shows, &mut outcome).await;
             let waits = !shows.is_empty();
             for (kind, name, show) in shows {
                 memory.inflight.expect(kind, &name, show);
+            }
+            if result.is_ok() {
+                memory.refusals.made(&object);
             }
             if let Err(error) = result {
                 if error.failure == Failure::Conflict {
@@ -54,11 +67,9 @@ impl Reconciler {
                 } else {
                     tracing::warn!(object = error.object, "a revision was not written: {}", error.message);
                 }
-                // Without its revision nothing else can go on: also a refusal is a failure here.
                 outcome.events.extend(refusal_event(&error));
-                memory.refusals.refused(&error.object, REVISIONS, &error, &self.apiserver.chance);
-                let refused = matches!(error.failure, Failure::Refused(_));
-                let error = if refused { CallError { failure: Failure::Local, ..error } } else { error };
+                memory.refusals.refused(&object, REVISIONS, &error, &self.apiserver.chance);
+                outcome.retries_later |= is_needed && matches!(error.failure, Failure::Refused(_));
                 outcome.note(&error, waits);
             }
             if outcome.must_stop() {

@@ -1,6 +1,7 @@
 //! A reconciler over a connection whose far end is a function.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::Body;
@@ -18,11 +19,12 @@ use super::events;
 use super::gate::WriteGate;
 use super::memory::SetMemory;
 use super::metrics::Metrics;
-use super::queue::Queue;
+use super::queue::{Next, Queue, Verdict};
 use super::reconcile::{Reconciler, Rules};
+use crate::api::names;
 use crate::model::{Can, FieldKind, Patterns, SetFacts, Snapshot};
 use crate::plan::Question;
-use crate::plan::action::{Action, PatchWhy, Resize, Target};
+use crate::plan::action::{Action, PatchWhy, Resize, RevisionAction, Target};
 
 /// What was sent: `GET /api/v1/...`.
 type Sent = Arc<Mutex<Vec<String>>>;
@@ -52,11 +54,7 @@ fn reconciler(answer: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> 
 }
 
 fn snapshot(reconciler: &Reconciler) -> Snapshot {
-    let set: SetObject = serde_json::from_value(json!({
-        "metadata": {"namespace": "default", "name": "web", "uid": "set", "resourceVersion": "7", "generation": 1},
-        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}}},
-    }))
-    .unwrap();
+    let set: SetObject = serde_json::from_value(set_object()).unwrap();
     let mut store = reconciler.store.lock();
     store.refresh(set);
     let view = store.view(&SetKey::new("default", "web"), jiff::Timestamp::UNIX_EPOCH);
@@ -64,12 +62,27 @@ fn snapshot(reconciler: &Reconciler) -> Snapshot {
     *snapshot
 }
 
+fn set_object() -> Value {
+    json!({
+        "metadata": {"namespace": "default", "name": "web", "uid": "set", "resourceVersion": "7", "generation": 1},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "app", "image": "app:v1"}]},
+            },
+        },
+    })
+}
+
 fn set(reconciler: &Reconciler) -> SetFacts {
     snapshot(reconciler).set
 }
 
 fn pod(name: &str, uid: &str, resource_version: &str) -> Value {
-    let owner = json!({"apiVersion": "apps.asts.dev/v1", "kind": "X", "name": "web", "uid": "set", "controller": true});
+    let owner = json!({
+        "apiVersion": names::API_VERSION, "kind": names::KIND, "name": "web", "uid": "set", "controller": true,
+    });
     json!({
         "metadata": {
             "namespace": "default", "name": name, "uid": uid, "resourceVersion": resource_version,
@@ -86,6 +99,14 @@ fn not_found(message: &str) -> (u16, Value) {
         "reason": "NotFound", "details": {}, "code": 404,
     });
     (404, status)
+}
+
+fn forbidden() -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "not allowed",
+        "reason": "Forbidden", "details": {}, "code": 403,
+    });
+    (403, status)
 }
 
 fn resize() -> Action {
@@ -163,4 +184,66 @@ async fn whole_pods_are_read_again_only_when_they_have_changed() {
     assert_eq!(reads_of_a_look("1").await, (0, 1));
     *version.lock().unwrap() = "2".to_owned();
     assert_eq!(reads_of_a_look("2").await, (1, 1));
+}
+
+/// A right that is missing for a while is no event that anything would come after.
+#[tokio::test]
+async fn a_question_that_is_refused_is_asked_again() {
+    let (reconciler, sent) = reconciler(|_| forbidden());
+    drop(set(&reconciler));
+    let object: PodObject = serde_json::from_value(pod("web-0", "u", "1")).unwrap();
+    reconciler.store.lock().refresh(object);
+    let verdict = reconciler.reconcile(&SetKey::new("default", "web")).await;
+    assert_eq!(verdict, Verdict::BACKOFF);
+    let sent = sent.lock().unwrap();
+    assert!(sent.iter().any(|call| call.contains("GET") && call.contains("web-unknown")), "{sent:?}");
+}
+
+fn revisions_are_refused(call: &str) -> (u16, Value) {
+    match call {
+        "POST /apis/apps/v1/namespaces/default/controllerrevisions" => forbidden(),
+        _ if call.starts_with("PUT ") => (200, set_object()),
+        _ => not_found("the server could not find the requested resource"),
+    }
+}
+
+/// Whatever brings the next look, it is not tried again before its pause is over.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_refused_pauses_longer_each_time() {
+    let (reconciler, sent) = reconciler(revisions_are_refused);
+    drop(set(&reconciler));
+    for _ in 0..1000 {
+        let verdict = reconciler.reconcile(&SetKey::new("default", "web")).await;
+        let looks_again = verdict.next != Next::Rest || verdict.wake_after.is_some_and(|after| after.as_secs() < 20);
+        assert!(looks_again, "{verdict:?}");
+        tokio::time::advance(Duration::from_millis(50)).await;
+    }
+    let tries =
+        sent.lock().unwrap().iter().filter(|call| call.starts_with("POST") && call.contains("revisions")).count();
+    assert!((6..9).contains(&tries), "{tries} in 50 s: 0.5, 1, 2, 4, 8 and then 15 s apart");
+}
+
+/// That an old one cannot be removed holds nothing else up.
+#[tokio::test]
+async fn a_revision_that_may_not_be_removed_is_left() {
+    let (reconciler, sent) = reconciler(|call| match call.split_once(' ') {
+        Some(("DELETE", _)) => forbidden(),
+        Some(("GET", path)) if path.ends_with("/advancedstatefulsets/web") => (200, set_object()),
+        _ => (200, json!({"items": []})),
+    });
+    let set = set(&reconciler);
+    let old = RevisionAction::Delete {
+        name: "web-old".into(),
+        uid: "r".into(),
+        resource_version: "1".into(),
+        hash: "old".into(),
+    };
+    let mut memory = SetMemory::of("set");
+    for _ in 0..3 {
+        let outcome = reconciler.apply_revisions(&set, std::slice::from_ref(&old), &mut memory).await;
+        assert!(!outcome.must_stop(), "{outcome:?}");
+    }
+    let deletes = sent.lock().unwrap().iter().filter(|call| call.starts_with("DELETE")).count();
+    assert_eq!(deletes, 1, "it waits");
+    assert_eq!(memory.refusals.list().len(), 1, "and is told of");
 }

@@ -84,6 +84,18 @@ pub enum RevisionAction {
     Delete { name: Box<str>, uid: Box<str>, resource_version: Box<str>, hash: Box<str> },
 }
 
+impl RevisionAction {
+    /// The object, as `ControllerRevision web-5b6c7d8f9`.
+    pub fn object(&self) -> String {
+        let (RevisionAction::Create { name, .. }
+        | RevisionAction::Renumber { name, .. }
+        | RevisionAction::NoteClaims { name, .. }
+        | RevisionAction::Adopt { name, .. }
+        | RevisionAction::Delete { name, .. }) = self;
+        format!("ControllerRevision {name}")
+    }
+}
+
 /// A Pod or claim, at the state that a decision rests on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {

@@ -166,7 +166,9 @@ pub(super) fn of_container(
         return Some(Evidence { is_still_the_old, ..unseen(format!("container {name} {doing}")) });
     }
     // An image that did not change, or that the spec had before with other fields, is no sign.
-    let is_told = record.wanted.is_none() || record.started == record.wanted || record.image != container.image;
+    let is_told = record.wanted.is_none()
+        || (record.started == record.wanted || record.image != container.image)
+            && record.had_only(&container.image, record.wanted.as_deref());
     let looks_the_same = |text: &str| record.looks_the_same(text, &container.image);
     let is_sign = is_told && !record.texts_beside(container, &container.image).any(looks_the_same);
     let shows_its_text = shows_its_image(container) && is_sign;

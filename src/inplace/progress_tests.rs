@@ -272,6 +272,41 @@ fn turned_round_half_way_where_nobody_says_what_the_kubelet_saw() {
     assert_eq!(at(&pod, LATER), Progress::Done);
 }
 
+/// The fields changed there and back, and the container in between came up: its image is the same.
+#[test]
+fn turned_round_half_way_by_fields_alone() {
+    let there_and_back = r#""image":"app:A","started":"old","wanted":"old","texts":{"app:A":""}"#;
+    let half_way = state("X", "app:A").replace(r#""image":"app:A""#, there_and_back);
+    let mut pod = changed(|pod, app| {
+        pod.in_place_state = Some(half_way.into());
+        app(pod).image = "app:A".into();
+        app(pod).status_image = Some("docker.io/library/app:A".into());
+    });
+    let settled = "2026-01-01T00:01:13Z";
+    assert_eq!(waiting(&pod, SOON).look_again_at, Some(samples::time(settled)));
+    assert_eq!(at(&pod, settled), Progress::Done);
+    pod.containers[0].container_id = Some("X".into());
+    assert_eq!(at(&pod, SOON), Progress::Done);
+    pod.observed_generation = None;
+    assert_eq!(waiting(&pod, SOON).look_again_at, Some(samples::time(LATER)));
+}
+
+/// Only the fields went back, to those that the container had been started with under another image.
+#[test]
+fn a_new_image_that_stood_there_with_other_fields_is_no_sign() {
+    for (fields, is_sign) in [("old", true), ("new", false), ("", false)] {
+        let texts =
+            format!(r#""image":"app:A","started":"old","wanted":"old","texts":{{"app:A":"old","other:B":"{fields}"}}"#);
+        let half_way = state("X", "app:A").replace(r#""image":"app:A""#, &texts);
+        let pod = changed(|pod, app| {
+            pod.in_place_state = Some(half_way.into());
+            app(pod).image = "other:B".into();
+            app(pod).status_image = Some("docker.io/library/other:B".into());
+        });
+        assert_eq!(at(&pod, SOON) == Progress::Done, is_sign, "{fields}");
+    }
+}
+
 #[test]
 fn a_container_that_had_never_run() {
     let never: Box<str> = state("X", "app:A").replace("\"X\"", "null").into();

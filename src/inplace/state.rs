@@ -121,9 +121,16 @@ impl ContainerRecord {
         all.filter(|(_, with)| with.is_none_or(|with| **with != *fields)).map(|(text, _)| &**text).collect()
     }
 
-    /// Whether a container may have been started since with another text than the spec has.
+    /// Whether a container may have been started since with another text than the spec has, or with other fields.
     pub(super) fn may_be_another(&self, container: &ContainerFacts) -> bool {
         self.texts_beside(container, &container.image).next().is_some()
+            || !self.had_only(&container.image, self.wanted.as_deref())
+    }
+
+    /// Whether this text never stood in the spec with other fields than these, since it was known what the container was
+    /// started with.
+    pub(super) fn had_only(&self, text: &str, fields: Option<&str>) -> bool {
+        self.texts.get(text).is_none_or(|with| fields.is_none_or(|fields| **with == *fields))
     }
 
     /// The texts beside this one with which a container may have been started since it was known.
@@ -363,25 +370,24 @@ fn carried_on(container: &ContainerFacts, record: &ContainerRecord, waits_for: O
     // Half done: it may have been started by any patch since, or have crashed and come back by itself
     // before the kubelet saw one. Its image tells, where no other text stands for that image; fields
     // alone leave no trace in the status.
-    let is_of = |text: &str| {
+    let is_of = |text: &str, fields: &Option<Box<str>>| {
         let shown = container.status_image.as_deref().is_some_and(|shown| same_reference(shown, text));
         // A node shows any tag of an image.
         let may_be = |other: &str| {
             record.looks_the_same(other, text) || record.wanted.is_some() && may_be_another_tag(other, text)
         };
-        shown && !record.texts_beside(container, text).any(may_be)
+        shown && record.had_only(text, fields.as_deref()) && !record.texts_beside(container, text).any(may_be)
     };
+    let (is_of_old, is_of_new) = (is_of(&record.image, &record.started), is_of(&container.image, &record.wanted));
     let turned_round = record.image == container.image;
-    let alone = record.texts_beside(container, &container.image).next().is_none();
+    let alone = !record.may_be_another(container);
     match record.started == record.wanted {
         // Earlier versions knew of images alone.
-        _ if record.wanted.is_none() && is_of(&record.image) => {
-            ContainerRecord { container_id: Some(id), ..record.clone() }
-        }
+        _ if record.wanted.is_none() && is_of_old => ContainerRecord { container_id: Some(id), ..record.clone() },
         _ if record.wanted.is_none() => ContainerRecord { container_id: Some(id), ..new_fields() },
-        true if turned_round && (alone || is_of(&container.image)) => new_fields(),
-        _ if !turned_round && is_of(&record.image) => ContainerRecord { container_id: Some(id), ..record.clone() },
-        _ if !turned_round && is_of(&container.image) => new_fields(),
+        true if turned_round && (alone || is_of_new) => new_fields(),
+        _ if !turned_round && is_of_old => ContainerRecord { container_id: Some(id), ..record.clone() },
+        _ if !turned_round && is_of_new => new_fields(),
         _ => ContainerRecord { started: None, ..new_fields() },
     }
 }

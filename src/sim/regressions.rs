@@ -250,6 +250,18 @@ fn a_container_that_is_being_ended_is_not_the_one_that_was_turned_round_to() {
     }
 }
 
+/// There and back by an environment alone, on a cluster that takes it in place: the container in between came up with the
+/// same image, was taken for the one that is wanted, and was then ended.
+#[test]
+fn a_container_with_fields_that_nobody_wants_any_more_is_not_the_one_that_was_turned_round_to() {
+    let swarm = Swarm { status_lag_ms: 20, ..calm(1, 30) };
+    let set = set(1, json!({}));
+    for pause in [400, 1500, 2500] {
+        let story = [(30_000, use_template("static")), (30_000 + pause, use_template("A"))];
+        tell_all(40, |timing| Script { customised: true, ..script(timing, &swarm, &set, &story) });
+    }
+}
+
 /// What a helper has pulled was remembered by the controller alone that removed it; the other one had it pulled again,
 /// for ever.
 #[test]

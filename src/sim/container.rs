@@ -143,10 +143,14 @@ impl ContainerRun {
     /// The running container is the one that the spec asks for, and has what it asks for.
     pub fn is_as(&self, wanted: &Wanted) -> bool {
         let right = matches!(self.state, State::Running { .. })
-            && self.id_image == wanted.image
-            && self.id_rest == wanted.rest
+            && self.is_made_of(wanted)
             && self.resources == wanted.resources;
         right || wanted.role == Role::Init
+    }
+
+    /// The container that runs, or ran last, was made of what the spec asks for.
+    pub fn is_made_of(&self, wanted: &Wanted) -> bool {
+        self.id_image == wanted.image && self.id_rest == wanted.rest
     }
 
     /// Those after it may start.

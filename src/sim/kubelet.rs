@@ -43,19 +43,19 @@ impl PodRun {
         self.containers.values().any(ContainerRun::keeps_its_kubelet_busy)
     }
 
-    /// A container of another image than the spec's is still running. Not one that ran when the Pod was patched, ended in
-    /// that very moment, and came back by itself: that cannot be seen from outside, unless the Pod was patched before.
+    /// A container that is made of something else than the spec says is still running. Not one that ran when the Pod was
+    /// patched, ended in that very moment, and came back by itself: that cannot be seen from outside, unless the Pod was
+    /// patched before.
     pub fn serves_something_else(&self, value: &Value) -> bool {
         let annotation =
             value.pointer("/metadata/annotations").and_then(|all| all.get(names::IN_PLACE_STATE_ANNOTATION));
         let patched: Value = annotation.and_then(|text| serde_json::from_str(text.as_str()?).ok()).unwrap_or_default();
-        facts::list(value, "/spec/containers").iter().any(|container| {
-            let (name, image) = (facts::text(container, "/name"), facts::text(container, "/image"));
-            let record = &patched["containers"][&*name];
+        wanted(value).iter().filter(|wanted| wanted.role == Role::Main).any(|wanted| {
+            let record = &patched["containers"][&*wanted.name];
             let ran = &record["containerID"];
             let came_back = ran.is_string() && record["texts"].is_null();
-            self.containers.get(&name).is_some_and(|run| {
-                run.runs() && run.id_image != image && (!came_back || run.id.as_deref() == ran.as_str())
+            self.containers.get(&wanted.name).is_some_and(|run| {
+                run.runs() && !run.is_made_of(wanted) && (!came_back || run.id.as_deref() == ran.as_str())
             })
         })
     }

@@ -27,6 +27,7 @@ mod policy;
 mod random;
 mod regressions;
 mod requests;
+mod rollout_oracle;
 mod run;
 mod schema;
 mod script;

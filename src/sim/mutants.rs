@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
@@ -11,11 +12,11 @@ use super::script::{Script, draw};
 use super::stories;
 use super::world::World;
 use crate::api::names;
-use crate::api::spec::{ClaimRetention, ClaimRetentionPolicy};
+use crate::api::spec::{ClaimRetention, ClaimRetentionPolicy, PriorityStrategy, UnorderedUpdate, WeightPriorityTerm};
 use crate::model::claim::ClaimOwner;
 use crate::model::{PodFacts, Snapshot};
 use crate::plan::Plan;
-use crate::plan::action::{Action, GateWhy, PatchWhy, StatusWrite};
+use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy, StatusWrite};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -54,10 +55,12 @@ pub enum Mutant {
     HandsOverUnderRetain,
     StaleClaimsUnseen,
     AdoptsWithoutALook,
+    LowestFirst,
+    BrokenOnesWait,
 }
 
 /// All but those that harm nothing, and those that only a story of their own shows.
-pub const CAUGHT_BY_SEEDS: [Mutant; 30] = [
+pub const CAUGHT_BY_SEEDS: [Mutant; 32] = [
     Mutant::NoUidPrecondition,
     Mutant::NoVersionPrecondition,
     Mutant::DisruptBeforeStatus,
@@ -88,6 +91,8 @@ pub const CAUGHT_BY_SEEDS: [Mutant; 30] = [
     Mutant::HandsOverUnderRetain,
     Mutant::StaleClaimsUnseen,
     Mutant::AdoptsWithoutALook,
+    Mutant::LowestFirst,
+    Mutant::BrokenOnesWait,
 ];
 
 impl Mutant {
@@ -120,6 +125,7 @@ impl World {
             | Mutant::IgnoreOrder
             | Mutant::IgnoreMinReady
             | Mutant::HandsOverUnderRetain
+            | Mutant::LowestFirst
             | Mutant::HooksUnseen => mutate_spec(mutant, snapshot),
             Mutant::DeletionOfTheSetUnseen => snapshot.set.terminating = false,
             Mutant::AdoptsWhatOthersOwn => {
@@ -193,6 +199,10 @@ impl World {
                 }
             }
             Mutant::NoLedger => plan.status.disrupted.clear(),
+            Mutant::BrokenOnesWait => {
+                let stays = |action: &Action| !matches!(action, Action::DeletePod { why: DeleteWhy::Update, .. });
+                plan.actions.iter_mut().for_each(|group| group.retain(stays));
+            }
             Mutant::GateNeverClosed => {
                 let stays = |action: &Action| !matches!(action, Action::PatchPodStatus { why: GateWhy::Close, .. });
                 plan.disruptions.retain(stays);
@@ -253,9 +263,23 @@ fn mutate_spec(mutant: Mutant, snapshot: &mut Snapshot) {
             Mutant::IgnoreMinReady => rolling.min_ready_seconds = None,
             Mutant::IgnorePartition => rolling.partition = None,
             Mutant::IgnorePause => rolling.paused = None,
+            Mutant::LowestFirst => rolling.unordered_update = Some(lowest_first()),
             Mutant::BudgetTooLarge => rolling.max_unavailable = Some(IntOrString::Int(9)),
             _ => {}
         }
     }
     snapshot.set.spec = Arc::new(spec);
+}
+
+/// The lowest ordinals have the greatest weights.
+fn lowest_first() -> UnorderedUpdate {
+    let terms = (0..20).map(|ordinal: i32| WeightPriorityTerm {
+        weight: 100 - ordinal,
+        match_selector: LabelSelector {
+            match_labels: Some([(names::POD_INDEX_LABEL.to_owned(), ordinal.to_string())].into()),
+            ..LabelSelector::default()
+        },
+    });
+    let weights = PriorityStrategy { weight_priority: Some(terms.collect()), order_priority: None };
+    UnorderedUpdate { priority_strategy: Some(weights) }
 }

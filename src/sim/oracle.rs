@@ -37,8 +37,9 @@ pub struct Oracle {
     /// Every template that a revision ever had, by its hash and its full name.
     templates: BTreeMap<Box<str>, Value>,
     pub writes: u64,
-    /// What each life of a controller saw of the set, live, since its present plan: the UID of one that is not being deleted.
-    looks: BTreeMap<(usize, u64), Box<str>>,
+    /// What each life of a controller saw of the set, live, since its present plan: the UIDs of those that were not being
+    /// deleted.
+    looks: BTreeMap<(usize, u64), BTreeSet<Box<str>>>,
     /// Verb and object of the writes that changed something; of statuses, none.
     pub counts: BTreeMap<(&'static str, String), u64>,
     /// UIDs of Pods whose creation came after its controller had given it up, or was gone: no look could foresee them.
@@ -91,17 +92,16 @@ impl Oracle {
 
     /// A controller read the set live.
     pub fn looked_at_set(&mut self, controller: usize, epoch: u64, set: Option<&Object>) {
-        match set.filter(|set| !set.is_terminating()) {
-            Some(set) => drop(self.looks.insert((controller, epoch), set.uid.clone())),
-            None => drop(self.looks.remove(&(controller, epoch))),
+        if let Some(set) = set.filter(|set| !set.is_terminating()) {
+            self.looks.entry((controller, epoch)).or_default().insert(set.uid.clone());
         }
     }
 
     /// S3: what has no owner is taken after a live look that shows the same set.
     fn judge_look(&self, request: &Request) -> Result<(), String> {
-        let look = self.looks.get(&(request.controller, request.epoch));
+        let looks = self.looks.get(&(request.controller, request.epoch));
         // One that was given up is of an earlier plan, whose looks are forgotten.
-        if request.abandoned || look == Some(&request.read.set_uid) {
+        if request.abandoned || looks.is_some_and(|looks| looks.contains(&request.read.set_uid)) {
             return Ok(());
         }
         Err(format!("S3: {} is adopted without a live look at the set", request.name))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::facts;
+use super::{facts, rollout_oracle};
 use crate::inplace::differences;
 use crate::model::{Gate, HookState, Ordinal, PodFacts, Snapshot, ValidSpec};
 use crate::plan::Plan;
@@ -19,20 +19,26 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), String> {
     claims_are_there_to_stay(snapshot, plan)?;
     revisions_are_new(snapshot, &spec, plan)?;
     looks_in_time(snapshot, &spec, plan)?;
+    rollout_oracle::check(snapshot, &spec, plan)?;
     completion(snapshot, &spec, plan)
 }
 
-fn pod_of(snapshot: &Snapshot, ordinal: Ordinal) -> Option<&PodFacts> {
+pub fn pod_of(snapshot: &Snapshot, ordinal: Ordinal) -> Option<&PodFacts> {
     let name = format!("{}-{ordinal}", snapshot.set.name);
     snapshot.pods.get(name.as_str()).map(|pod| &**pod)
 }
 
-fn is_available(snapshot: &Snapshot, spec: &ValidSpec, ordinal: Ordinal) -> bool {
+pub fn is_available(snapshot: &Snapshot, spec: &ValidSpec, ordinal: Ordinal) -> bool {
     pod_of(snapshot, ordinal).is_some_and(|pod| {
         spec.selector.matches_map(&pod.labels)
             && pod.is_available(spec.min_ready_seconds, snapshot.now)
             && spec.hooks.let_count(pod)
     })
+}
+
+/// Whether a Pod's label names this revision.
+pub fn is_hash_of(revision: &str, label: &str) -> bool {
+    !label.is_empty() && (revision == label || revision.ends_with(&format!("-{label}")))
 }
 
 /// S5: nothing that is Ready goes down while as many as the budget are not available.
@@ -262,7 +268,7 @@ fn completion(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> Result<(), 
     let update = plan.status.update_revision.as_deref().unwrap_or_default();
     let is_updated = |ordinal| {
         let label = pod_of(snapshot, ordinal).map(PodFacts::revision_label).unwrap_or_default();
-        !label.is_empty() && (update == label || update.ends_with(&format!("-{label}")))
+        is_hash_of(update, label)
     };
     if !known || all(&|ordinal| is_available(snapshot, spec, ordinal) && is_updated(ordinal)) {
         return Ok(());

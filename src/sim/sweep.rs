@@ -21,14 +21,7 @@ const FAULTS: [Fault; 8] = [
     Fault::CrashBefore,
     Fault::CrashAfter,
 ];
-/// What changes most: of these there are pairs, at writes up to so many apart.
-const PAIRED: [Fault; 3] = [Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
-const APART_MAX: u64 = 3;
 const EVENTS_BEHIND_MAX: usize = 8;
-/// Workloads with no more writes than this meet these pairs: the two smallest.
-const PAIRS_WRITES_MAX: u64 = 22;
-/// With no more than this, the smallest one, each fault also follows on each: `make test` has no time for more.
-const ALL_PAIRS_WRITES_MAX: u64 = 18;
 
 pub type Layer = fn(Script) -> Outcome;
 
@@ -59,21 +52,19 @@ fn variants(workload: &Workload, twin: &Outcome, pairs: bool) -> Vec<(String, Sc
             add(format!("two controllers, {kind:?} behind by {events}"), 2, vec![], vec![behind]);
         }
     }
-    for [(first, one), (second, two)] in if pairs { pairs_of(twin.sent) } else { Vec::new() } {
+    for [(first, one), (second, two)] in if pairs && workload.meets_pairs { pairs_of(twin.sent) } else { Vec::new() } {
         let faults = vec![(Point::Write(first), one), (Point::Write(second), two)];
         add(format!("{one:?} at write {first}, {two:?} at write {second}"), 1, faults, vec![]);
     }
     all
 }
 
-/// Two faults each, at which writes.
+/// Each fault at each write, and each at each later one.
 fn pairs_of(writes: u64) -> Vec<[(u64, Fault); 2]> {
     let mut all = Vec::new();
-    let places = if writes <= PAIRS_WRITES_MAX { writes } else { 0 };
-    for (first, apart) in (0..places).flat_map(|first| (1..=APART_MAX).map(move |apart| (first, apart))) {
-        let meet: &[Fault] = if apart == 1 && writes <= ALL_PAIRS_WRITES_MAX { &FAULTS } else { &PAIRED };
-        let two = |one: Fault| meet.iter().map(move |two| [(first, one), (first + apart, *two)]);
-        all.extend(meet.iter().copied().flat_map(two));
+    for (first, second) in (0..writes).flat_map(|first| (first + 1..writes).map(move |second| (first, second))) {
+        let two = |one: Fault| FAULTS.map(|two| [(first, one), (second, two)]);
+        all.extend(FAULTS.into_iter().flat_map(two));
     }
     all
 }

@@ -57,6 +57,8 @@ pub struct Workload {
     pub story: Vec<(i64, Step)>,
     /// How far it came when its story goes on depends on when things happen: the states on the way may differ.
     pub depends_on_time: bool,
+    /// So few writes that there is time for all pairs of faults.
+    pub meets_pairs: bool,
 }
 
 impl Workload {
@@ -78,11 +80,12 @@ impl Workload {
 }
 
 fn story(name: &'static str, set: Value, story: Vec<(i64, Step)>) -> Workload {
-    Workload { name, set, story, depends_on_time: false }
+    Workload { name, set, story, depends_on_time: false, meets_pairs: false }
 }
 
-fn with_claims(when_scaled: &str) -> Value {
+fn with_claims(when_scaled: &str, replicas: u32) -> Value {
     set(&json!({
+        "replicas": replicas,
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}],
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": when_scaled},
     }))
@@ -138,12 +141,12 @@ pub fn all() -> Vec<Workload> {
         },
         story(
             "claims that go with their Pods",
-            with_claims("Delete"),
+            with_claims("Delete", 3),
             vec![(90, Step::Spec(json!({"replicas": 1}))), (180, Step::Spec(json!({"replicas": 2})))],
         ),
         story(
             "claims that stay",
-            with_claims("Retain"),
+            with_claims("Retain", 3),
             vec![
                 (60, Step::Spec(json!({"replicas": 1}))),
                 (120, Step::DeleteSet { orphan: false }),
@@ -172,5 +175,13 @@ pub fn all() -> Vec<Workload> {
             set(&json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}})),
             vec![(60, use_template("static")), (90, Step::DeletePod(2))],
         ),
+        Workload {
+            meets_pairs: true,
+            ..story("one Pod in place", set(&json!({"replicas": 1})), vec![(30, use_template("B"))])
+        },
+        Workload {
+            meets_pairs: true,
+            ..story("one Pod with its claim", with_claims("Delete", 1), vec![(60, Step::Spec(json!({"replicas": 0})))])
+        },
     ]
 }

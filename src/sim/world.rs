@@ -260,8 +260,9 @@ impl World {
 
     fn cluster_sees(&mut self, kind: Kind, change: &Change) {
         let name = change.name.clone();
-        if change.before.is_none() {
-            // Its owner may be gone already.
+        let owners = |object: &Object| object.value.pointer("/metadata/ownerReferences").cloned();
+        if change.before.as_deref().map(owners) != change.object.as_deref().map(owners) {
+            // A late write may give it an owner that is gone.
             self.collect_soon();
         }
         match (kind, &change.object) {
@@ -277,10 +278,7 @@ impl World {
                 }
             }
             (Kind::Claim, Some(object)) => {
-                let owners = |object: &Object| object.value.pointer("/metadata/ownerReferences").cloned();
-                let has_others = change.before.as_ref().is_some_and(|before| owners(before) != owners(object));
-                // A late write may give it an owner that is gone.
-                if object.is_terminating() || has_others {
+                if object.is_terminating() {
                     self.collect_soon();
                 }
                 let grows = object.claim().is_some_and(|claim| claim.capacity_bytes != claim.requested_bytes);

@@ -210,7 +210,7 @@ impl Draft {
             Some(entry)
                 if under_way || (*entry.uid == *pod.uid && *entry.resource_version == *pod.resource_version) => {}
             // A hook keeps this ordinal down since an older disruption: it stays that one disruption.
-            Some(_) if !counts => {
+            Some(entry) if !counts && is_later(context, entry, pod) => {
                 let entry = disruption(context, slot, pod);
                 self.ledger.retain(|older| older.ordinal != slot.ordinal);
                 self.ledger.push(entry);
@@ -384,6 +384,15 @@ fn is_over_but_for_hooks(context: Context<'_>, entry: &Disruption, pod: &PodFact
 
 fn has_moved(entry: &Disruption, pod: &PodFacts) -> bool {
     *pod.uid != *entry.uid || *pod.resource_version != *entry.resource_version
+}
+
+/// Whether this is the Pod of after the entry, and not one that an old view shows. Another Pod says so only live.
+fn is_later(context: Context<'_>, entry: &Disruption, pod: &PodFacts) -> bool {
+    if *entry.uid == *pod.uid {
+        return is_newer(&pod.resource_version, &entry.resource_version);
+    }
+    let live = context.snapshot.answers.live_pods.get(&entry.ordinal);
+    matches!(live, Some(LivePod::Found(live)) if live.uid == pod.uid)
 }
 
 /// A resize of the entry's Pod was begun, and one of its writes may still be on its way. Of another Pod none stands in

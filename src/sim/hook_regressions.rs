@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::chaos::Fault::{Cut, Late, Lose, Refuse, Slow};
+use super::chaos::Fault::{Cut, Drop, Late, Lose, Refuse, Slow};
 use super::chaos::Point::{News, Read, Write};
 use super::regressions::holds;
 use super::script::Step::CreateSet;
@@ -155,6 +155,58 @@ fn a_planned_disruption_of_a_condemned_pod_is_fenced() {
                 (Write(68), Slow(5916)),
                 (Read(54), Slow(2434)),
                 (Read(55), Slow(15_052)),
+            ]),
+            behind: Vec::new(),
+            customised: false,
+        },
+    );
+}
+
+/// A controller whose view of the Pod was older than the entry wrote its own, older entry in its place: the other one's
+/// patch could still come, and stood in no ledger any more.
+#[test]
+fn an_entry_of_what_a_hook_keeps_down_is_not_set_back_by_an_old_view() {
+    let mut set = set(2, json!({}));
+    set["template"] = template("sized");
+    set["minReadySeconds"] = 15.into();
+    set["lifecycle"] = json!({"inPlaceUpdate": hook(false), "preDelete": hook(false), "preNormal": hook(true)});
+    let lifecycle = set["lifecycle"].clone();
+    let steps = vec![
+        (0, CreateSet),
+        (12_288, Step::Spec(json!({"lifecycle": null}))),
+        (18_737, use_template("probe")),
+        (
+            19_562,
+            Step::Spec(json!({
+                "updateStrategy": {"rollingUpdate": {"inPlaceUpdateStrategy": {"gracePeriodSeconds": 0}}},
+            })),
+        ),
+        (20_856, Step::Spec(json!({"lifecycle": lifecycle}))),
+        (21_388, use_template("sized more")),
+    ];
+    holds(
+        model,
+        Script {
+            seed: 179_613_512_383_721,
+            swarm: Swarm {
+                watch_lag_ms: 3000,
+                broken_watch_per_mille: 10,
+                kubelet_lag_ms: 20,
+                status_lag_ms: 2000,
+                slow_request_per_mille: 80,
+                lost_answer_per_mille: 100,
+                clocks_ms: [0, 40_000],
+                ..calm(2, 300)
+            },
+            set,
+            steps,
+            peace_ms: 24_435,
+            faults: Some(vec![
+                (Write(5), Cut),
+                (Write(11), Cut),
+                (Write(12), Cut),
+                (Read(10), Lose),
+                (Write(21), Drop),
             ]),
             behind: Vec::new(),
             customised: false,

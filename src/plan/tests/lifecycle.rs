@@ -265,6 +265,7 @@ fn a_pod_that_its_hook_never_calls_normal_is_mended_by_the_next_template() {
     in_state(&mut world.pods[2], HookState::PreparingNormal, 50);
     world.pods[2].uid = "another".into();
     world.status.disrupted = vec![entry(2)];
+    world.answers.live_pods = [(2, LivePod::Found(Arc::new(world.pods[2].clone())))].into();
     let plan = world.plan();
     assert_eq!(moves(&plan), ["close web-2"]);
     assert_eq!(plan.status.disrupted.len(), 1, "one ordinal, one disruption");
@@ -428,6 +429,29 @@ fn a_pod_that_its_hook_keeps_down_goes_with_no_room_in_the_fresh_budget() {
     assert_eq!(moves(&world.plan()), ["close web-0"]);
     in_state(&mut world.pods[0], HookState::Normal, 50);
     assert_eq!(moves(&world.plan()), ["create web-1 app:v2 -> PreparingNormal"], "one that is normal waits");
+}
+
+/// Another controller has gone on with the disruption: its request could still come, and would stand in no ledger.
+#[test]
+fn an_old_view_of_a_pod_that_a_hook_keeps_down_sets_no_entry_back() {
+    let mut world = world(1, json!({}), json!({"preNormal": {"labelsHandler": {"good": "yes"}}}));
+    in_state(&mut world.pods[0], HookState::PreparingNormal, 50);
+    let live = |pod: &PodFacts| [(0, LivePod::Found(Arc::new(pod.clone())))].into();
+    let mut newer = world.pods[0].clone();
+    newer.resource_version = "105".into();
+    let later = Disruption { resource_version: "105".into(), ..entry(0) };
+    world.status.disrupted = vec![later.clone()];
+    world.answers.live_pods = live(&newer);
+    let plan = world.plan();
+    assert_eq!((moves(&plan), plan.status.disrupted), (vec![], vec![later.clone()]));
+    world.pods[0].resource_version = "107".into();
+    assert_eq!(moves(&world.plan()), ["close web-0"]);
+    // Which of two Pods is the later one is known live alone.
+    world.status.disrupted = vec![Disruption { uid: "another".into(), ..later }];
+    world.answers.live_pods.clear();
+    assert_eq!(world.plan().questions, [Question::LivePod { ordinal: 0, name: "web-0".into() }]);
+    world.answers.live_pods = live(&world.pods[0]);
+    assert_eq!(moves(&world.plan()), ["close web-0"]);
 }
 
 #[test]

@@ -142,10 +142,12 @@ impl ContainerRun {
 
     /// The running container is the one that the spec asks for, and has what it asks for.
     pub fn is_as(&self, wanted: &Wanted) -> bool {
-        let right = matches!(self.state, State::Running { .. })
-            && self.is_made_of(wanted)
-            && self.resources == wanted.resources;
-        right || wanted.role == Role::Init
+        self.was_as(wanted) && (matches!(self.state, State::Running { .. }) || wanted.role == Role::Init)
+    }
+
+    /// The same of the one that ran last.
+    pub fn was_as(&self, wanted: &Wanted) -> bool {
+        self.is_made_of(wanted) && self.resources == wanted.resources || wanted.role == Role::Init
     }
 
     /// The container that runs, or ran last, was made of what the spec asks for.

@@ -32,9 +32,22 @@ impl PodRun {
         wanted(value).iter().all(|wanted| self.containers.get(&wanted.name).is_some_and(|run| run.is_as(wanted)))
     }
 
+    /// Each container was started as the spec says, and may have ended since: what the status says of it is late, and no
+    /// controller can know.
+    pub fn has_started_spec(&self, value: &Value) -> bool {
+        wanted(value).iter().all(|wanted| self.containers.get(&wanted.name).is_some_and(|run| run.was_as(wanted)))
+    }
+
     /// The first main container.
     pub fn first(&mut self) -> Option<&mut ContainerRun> {
         self.containers.values_mut().find(|run| run.role == Role::Main)
+    }
+
+    /// When the kubelet has to be woken for what happens next, if it is not woken earlier anyway.
+    fn look_again_at(&mut self, next: Option<i64>, now: i64) -> Option<i64> {
+        let at = next.filter(|at| self.timer_ms <= now || *at < self.timer_ms)?.max(now + 1);
+        self.timer_ms = at;
+        Some(at)
     }
 
     /// It ends containers or pulls images. A kubelet does one thing at a time for a Pod: it hears of no newer spec
@@ -71,7 +84,7 @@ impl World {
         let Some(pod) = object.pod() else { return };
         let Some(node) = pod.node.as_deref().map(node_index) else { return };
         if self.cluster.lost_nodes.contains(&node) {
-            return;
+            return self.go_on_alone(name, uid);
         }
         if pod.is_terminal() {
             if pod.is_terminating() {
@@ -129,12 +142,29 @@ impl World {
                 break;
             }
         }
-        if let Some(at) = next.filter(|at| run.timer_ms <= now || *at < run.timer_ms) {
-            run.timer_ms = at.max(now + 1);
-            self.at(at.max(now + 1), Event::Sync { name: name.into(), uid: uid.into() });
-        }
+        let next = run.look_again_at(next, now);
+        self.look_again(next, name, uid);
         let lag = self.random.range(1, self.swarm.status_lag_ms);
         self.after(lag, Event::Report { name: name.into(), uid: uid.into() });
+    }
+
+    /// A kubelet that cannot be reached goes on with the spec that it saw last.
+    fn go_on_alone(&mut self, name: &str, uid: &str) {
+        let (now, random) = (self.now, &mut self.random);
+        let Some(run) = self.cluster.pods.get_mut(uid).filter(|run| !run.failed) else { return };
+        let mut next = None;
+        for container in run.containers.values_mut() {
+            container.go_on(random, now, &mut self.cluster.container_ids);
+            next = [next, container.next_change(now)].into_iter().flatten().min();
+        }
+        let next = run.look_again_at(next, now);
+        self.look_again(next, name, uid);
+    }
+
+    fn look_again(&mut self, at: Option<i64>, name: &str, uid: &str) {
+        if let Some(at) = at {
+            self.at(at, Event::Sync { name: name.into(), uid: uid.into() });
+        }
     }
 
     /// All containers have ended. Where a finalizer holds the Pod, its status says that it did.

@@ -166,7 +166,7 @@ impl Oracle {
             self.history[begin..].iter().map(|state| state.spec.min_ready_seconds).min().unwrap_or_default();
         let settled = pod.uid != entry.uid
             || (!matches!(pod.gate, Gate::Closed { .. })
-                && cluster.pods.get(&pod.uid).is_some_and(|run| run.runs_spec(&object.value)));
+                && cluster.pods.get(&pod.uid).is_some_and(|run| run.has_started_spec(&object.value)));
         let ordinal = entry.ordinal;
         if settled && pod.is_available(min_ready, timestamp(now)) {
             self.outstanding.remove(&ordinal);

@@ -112,7 +112,7 @@ impl World {
                 self.end_faults();
                 self.sent = self.chaos.writes();
                 self.phase = Phase::Settling;
-                self.now + SETTLING_MS
+                self.now + SETTLING_MS + self.script.furthest_ahead_ms()
             }
             Phase::Settling => {
                 self.settled = self.state();

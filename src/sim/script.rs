@@ -286,6 +286,15 @@ pub fn draw_set(random: &mut Random) -> Value {
 }
 
 impl Script {
+    /// What a clock that was ahead has written lies in the future for so long.
+    pub fn furthest_ahead_ms(&self) -> i64 {
+        let set = self.steps.iter().filter_map(|(_, step)| match step {
+            Step::SetClock { ahead_ms, .. } => Some(*ahead_ms),
+            _ => None,
+        });
+        set.chain(self.swarm.clocks_ms).max().unwrap_or(0).max(0)
+    }
+
     /// Whether one of its steps is such a one.
     pub fn has_step(&self, of: fn(&Step) -> bool) -> bool {
         self.steps.iter().any(|(_, step)| of(step))

@@ -11,17 +11,15 @@ use super::wire::run_on_the_wire;
 use super::workloads::Workload;
 
 /// What each write meets.
-const FAULTS: [Fault; 8] = [
-    Fault::Refuse(409),
-    Fault::Refuse(500),
-    Fault::Refuse(429),
-    Fault::Drop,
-    Fault::Lose,
-    Fault::Cut,
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-];
-const EVENTS_BEHIND_MAX: usize = 8;
+const FAULTS: [Fault; 6] =
+    [Fault::Refuse(409), Fault::Refuse(500), Fault::Refuse(429), Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
+/// The real manager tells these from an answer that is lost.
+const BROKEN_CONNECTIONS: [Fault; 2] = [Fault::Drop, Fault::Cut];
+/// What each two writes meet, in all pairs.
+const PAIRED: [Fault; 4] = [Fault::Refuse(409), Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
+const EVENTS_BEHIND: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// Fewer with the real manager, whose runs take longer.
+const EVENTS_BEHIND_ON_THE_WIRE: [usize; 3] = [1, 3, 8];
 
 pub type Layer = fn(Script) -> Outcome;
 
@@ -34,50 +32,53 @@ pub fn wire(script: Script) -> Outcome {
 }
 
 /// All runs of a workload whose run without faults is `twin`: what is put in, and the script.
-fn variants(workload: &Workload, twin: &Outcome, pairs: bool) -> Vec<(String, Script)> {
+fn variants(workload: &Workload, twin: &Outcome, on_the_wire: bool) -> Vec<(String, Script)> {
     let mut all = Vec::new();
     let mut add = |what: String, controllers: usize, faults: Vec<(Point, Fault)>, behind: Vec<Behind>| {
         all.push((what, Script { faults: Some(faults), behind, ..workload.script(controllers) }));
     };
     for write in 0..twin.sent {
         let denied = twin.in_place.contains(&write).then_some(NOT_IN_PLACE);
-        for fault in FAULTS.into_iter().chain(denied) {
+        let connections = BROKEN_CONNECTIONS.into_iter().filter(|_| on_the_wire);
+        for fault in FAULTS.into_iter().chain(connections).chain(denied) {
             add(format!("{fault:?} at write {write}"), 1, vec![(Point::Write(write), fault)], vec![]);
         }
     }
+    let events_behind: &[usize] = if on_the_wire { &EVENTS_BEHIND_ON_THE_WIRE } else { &EVENTS_BEHIND };
     for kind in KINDS {
-        for events in 1..=EVENTS_BEHIND_MAX {
+        for events in events_behind.iter().copied() {
             let behind = Behind { controller: 0, kind, events };
             add(format!("{kind:?} behind by {events}"), 1, vec![], vec![behind]);
             add(format!("two controllers, {kind:?} behind by {events}"), 2, vec![], vec![behind]);
         }
     }
-    for [(first, one), (second, two)] in if pairs && workload.meets_pairs { pairs_of(twin.sent) } else { Vec::new() } {
+    let meets_pairs = workload.meets_pairs && !on_the_wire;
+    for [(first, one), (second, two)] in if meets_pairs { pairs_of(twin.sent) } else { Vec::new() } {
         let faults = vec![(Point::Write(first), one), (Point::Write(second), two)];
         add(format!("{one:?} at write {first}, {two:?} at write {second}"), 1, faults, vec![]);
     }
     all
 }
 
-/// Each fault at each write, and each at each later one.
+/// All pairs of these faults at all pairs of writes.
 fn pairs_of(writes: u64) -> Vec<[(u64, Fault); 2]> {
     let mut all = Vec::new();
     for (first, second) in (0..writes).flat_map(|first| (first + 1..writes).map(move |second| (first, second))) {
-        let two = |one: Fault| FAULTS.map(|two| [(first, one), (second, two)]);
-        all.extend(FAULTS.into_iter().flat_map(two));
+        let two = |one: Fault| PAIRED.map(|two| [(first, one), (second, two)]);
+        all.extend(PAIRED.into_iter().flat_map(two));
     }
     all
 }
 
 /// Runs one workload with everything, or with each `step`th of it. Gives back how many runs that were, and what was
 /// broken.
-pub fn sweep(workload: &Workload, layer: Layer, pairs: bool, step: usize) -> (usize, Vec<(String, Script)>) {
+pub fn sweep(workload: &Workload, layer: Layer, on_the_wire: bool, step: usize) -> (usize, Vec<(String, Script)>) {
     let twin = layer(workload.script(1));
     if let Some(violation) = twin.violation {
         return (1, vec![(format!("{}: without faults: {violation}", workload.name), workload.script(1))]);
     }
     let mut broken = Vec::new();
-    let all = variants(workload, &twin, pairs);
+    let all = variants(workload, &twin, on_the_wire);
     let mut count = 1;
     for (what, script) in all.into_iter().step_by(step) {
         count += 1;

@@ -13,8 +13,9 @@ use super::workloads::Workload;
 /// What each write meets.
 const FAULTS: [Fault; 6] =
     [Fault::Refuse(409), Fault::Refuse(500), Fault::Refuse(429), Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
-/// The real manager tells these from an answer that is lost.
-const BROKEN_CONNECTIONS: [Fault; 2] = [Fault::Drop, Fault::Cut];
+/// The same with the real manager, for which a broken connection stands for a 500 and an answer that is lost too.
+const FAULTS_ON_THE_WIRE: [Fault; 6] =
+    [Fault::Refuse(409), Fault::Refuse(429), Fault::Drop, Fault::Cut, Fault::CrashBefore, Fault::CrashAfter];
 /// What each two writes meet, in all pairs.
 const PAIRED: [Fault; 4] = [Fault::Refuse(409), Fault::Lose, Fault::CrashBefore, Fault::CrashAfter];
 const EVENTS_BEHIND: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -39,8 +40,8 @@ fn variants(workload: &Workload, twin: &Outcome, on_the_wire: bool) -> Vec<(Stri
     };
     for write in 0..twin.sent {
         let denied = twin.in_place.contains(&write).then_some(NOT_IN_PLACE);
-        let connections = BROKEN_CONNECTIONS.into_iter().filter(|_| on_the_wire);
-        for fault in FAULTS.into_iter().chain(connections).chain(denied) {
+        let faults = if on_the_wire { FAULTS_ON_THE_WIRE } else { FAULTS };
+        for fault in faults.into_iter().chain(denied) {
             add(format!("{fault:?} at write {write}"), 1, vec![(Point::Write(write), fault)], vec![]);
         }
     }

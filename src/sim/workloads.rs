@@ -61,7 +61,23 @@ pub struct Workload {
     pub meets_pairs: bool,
 }
 
+/// What other stories hold in themselves too.
+const WITH_THE_MODEL_ALONE: [&str; 7] = [
+    "create in order",
+    "create at once",
+    "reserved ordinals",
+    "a Pod marked for deletion",
+    "changes by hand",
+    "one Pod in place",
+    "one Pod with its claim",
+];
+
 impl Workload {
+    /// Swept with the real manager as well.
+    pub fn is_on_the_wire(&self) -> bool {
+        !WITH_THE_MODEL_ALONE.contains(&self.name)
+    }
+
     pub fn script(&self, controllers: usize) -> Script {
         let mut steps = vec![(0, Step::CreateSet)];
         steps.extend(self.story.iter().map(|(at, step)| (at * SECOND, step.clone())));

@@ -62,12 +62,16 @@ pub struct Workload {
 }
 
 /// What other stories hold in themselves too.
-const WITH_THE_MODEL_ALONE: [&str; 7] = [
+const WITH_THE_MODEL_ALONE: [&str; 11] = [
     "create in order",
     "create at once",
     "reserved ordinals",
     "a Pod marked for deletion",
     "changes by hand",
+    "hooks",
+    "claims that stay",
+    "re-creation",
+    "a broken image",
     "one Pod in place",
     "one Pod with its claim",
 ];

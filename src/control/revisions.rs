@@ -46,11 +46,11 @@ impl Reconciler {
             let object = action.object();
             let is_needed = !matches!(action, RevisionAction::Delete { .. });
             if !memory.refusals.may_try(&object) {
-                outcome.retries_later |= is_needed;
-                if is_needed {
-                    break;
+                if !is_needed {
+                    continue;
                 }
-                continue;
+                outcome.retries_later = true;
+                break;
             }
             let mut shows = Vec::new();
             let result = self.apply_revision(set, action, &mut shows, &mut outcome).await;

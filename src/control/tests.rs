@@ -93,20 +93,20 @@ fn pod(name: &str, uid: &str, resource_version: &str) -> Value {
     })
 }
 
-fn not_found(message: &str) -> (u16, Value) {
+fn failure(code: u16, reason: &str, message: &str) -> (u16, Value) {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
-        "reason": "NotFound", "details": {}, "code": 404,
+        "reason": reason, "details": {}, "code": code,
     });
-    (404, status)
+    (code, status)
+}
+
+fn not_found(message: &str) -> (u16, Value) {
+    failure(404, "NotFound", message)
 }
 
 fn forbidden() -> (u16, Value) {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "not allowed",
-        "reason": "Forbidden", "details": {}, "code": 403,
-    });
-    (403, status)
+    failure(403, "Forbidden", "not allowed")
 }
 
 fn resize() -> Action {

@@ -110,7 +110,7 @@ fn told_within_the_budget(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) ->
     ))
 }
 
-fn takes_down(action: &Action) -> Option<(Ordinal, &str)> {
+pub fn takes_down(action: &Action) -> Option<(Ordinal, &str)> {
     match action {
         Action::DeletePod {
             ordinal,

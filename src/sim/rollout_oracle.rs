@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::plan_oracle::{is_available, is_hash_of, pod_of};
+use super::plan_oracle::{is_available, is_hash_of, pod_of, takes_down};
 use crate::api::Condition;
 use crate::api::names::conditions;
 use crate::api::spec::PodUpdatePolicy;
 use crate::model::{Gate, Ordinal, PodFacts, PodPhase, Snapshot, ValidSpec};
 use crate::plan::Plan;
-use crate::plan::action::{Action, DeleteWhy, GateWhy, PatchWhy};
+use crate::plan::action::{Action, DeleteWhy};
 
 /// S6: outdated Pods that cannot run are updated whatever the budget, those that lost their readiness no more at once
 /// than it allows. S7: of those that are available the highest goes first.
@@ -66,12 +66,9 @@ fn goes_by_ordinals(snapshot: &Snapshot, spec: &ValidSpec, plan: &Plan) -> bool 
 
 /// The Pod whose update this begins or goes on with.
 fn updates(action: &Action) -> Option<(Ordinal, &str)> {
-    match action {
-        Action::DeletePod { ordinal, target, why: DeleteWhy::Update, .. }
-        | Action::PatchPod { ordinal, target, why: PatchWhy::InPlace | PatchWhy::Live, .. }
-        | Action::PatchPodStatus { ordinal, target, why: GateWhy::Close, .. } => Some((*ordinal, &target.name)),
-        _ => None,
-    }
+    let for_another_reason =
+        matches!(action, Action::DeletePod { why: DeleteWhy::InPlaceTimeout | DeleteWhy::SpecifiedDelete, .. });
+    takes_down(action).filter(|_| !for_another_reason)
 }
 
 fn never_ran(pod: &PodFacts) -> bool {

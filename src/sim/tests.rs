@@ -248,10 +248,11 @@ fn every_fault_at_every_place() {
             let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
             let Some(workload) = all.get(index / 2) else { return };
             let (name, layer) = layers[index % 2];
-            if name == "wire" && only.is_none() && !workload.is_on_the_wire() {
+            let on_the_wire = name == "wire";
+            if on_the_wire && only.is_none() && !workload.is_on_the_wire() {
                 continue;
             }
-            let (runs, broken) = sweep(workload, layer, name == "wire", if whole { 1 } else { 16 });
+            let (runs, broken) = sweep(workload, layer, on_the_wire, if whole { 1 } else { 16 });
             println!("{} ({name}): {runs} runs, {} broken", workload.name, broken.len());
             let mut sum = sum.lock().unwrap();
             sum.0 += runs;

@@ -61,7 +61,7 @@ pub struct Workload {
     pub meets_pairs: bool,
 }
 
-/// What other stories hold in themselves too.
+/// There is no time in `make test` to sweep these with the real manager too.
 const WITH_THE_MODEL_ALONE: [&str; 11] = [
     "create in order",
     "create at once",
